@@ -45,7 +45,11 @@ const HEADINGS: [Heading; 12] = [
         common: &["criterion", "criteria", "prune:cut", "report:cut", "profile"],
         more: &["normalize", "scope", "seed", "seeds", "require_confidence", "help_criteria"],
     },
-    Heading { title: "Quantization", common: &["palette"], more: &[] },
+    Heading {
+        title: "Quantization",
+        common: &["quantize", "quantize:runtime", "quantize:ranges", "palette"],
+        more: &["prune:runtime", "prune:ranges", "float"],
+    },
     Heading { title: "Repair", common: &["repair"], more: &["rounds"] },
     Heading {
         title: "Training",

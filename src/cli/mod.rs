@@ -14,6 +14,7 @@ mod finetune;
 mod help;
 mod input_args;
 mod inspect;
+mod integer_args;
 mod job_array;
 mod metric_args;
 mod metric_command;

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Answer;
 use super::args::{Global, positive, seconds};
 use super::data_args::DataArgs;
+use super::integer_args::IntegerArgs;
 use super::metric_args::MetricArgs;
 use super::notices::{self, interrupted};
 use super::output::{Output, many};
@@ -22,8 +23,8 @@ use super::sweep::{Outputs, SweepFiles, print_sweep};
 use super::training_args::{TrainingArgs, print_rounds, print_training};
 use crate::error::Result;
 use crate::pipeline::{
-    Calibration, Cut, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions, PruneOptions, Pruned,
-    ReportOptions, Target, TrainingLength, apply, check_targets, prune, sweep,
+    Calibration, Cut, Evaluation, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions,
+    PruneOptions, Pruned, ReportOptions, Target, TrainingLength, apply, check_targets, prune, sweep,
 };
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +59,11 @@ pub(super) struct Args {
     finetune: Option<f64>,
     #[command(flatten)]
     training: TrainingArgs,
+    /// Then quantize to 8-bit integers, as the verb quantize does.
+    #[arg(long)]
+    quantize: bool,
+    #[command(flatten)]
+    integers: IntegerArgs,
     #[command(flatten)]
     metric: MetricArgs,
     /// Find the smallest network that loses at most PP points.
@@ -155,6 +161,7 @@ impl Args {
                 .finetune
                 .map(|epochs| self.training.options(TrainingLength::Epochs(epochs), self.plan.seed))
                 .transpose()?,
+            quantize: self.quantize.then(|| self.integers.options()),
             stamp: self.stamp,
         })
     }
@@ -219,17 +226,23 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
         output.line(format!("{:<12} {}", "", calibration.map(judged_on).unwrap_or_default()));
     }
     print_rounds(&pruned.rounds, output);
-    if let Some(training) = &pruned.training {
-        let untrained = pruned.untrained.as_ref().and_then(|found| found.metric.as_ref());
-        if let Some(metric) = untrained {
+    let earlier = |found: &Option<Evaluation>, what: &str| {
+        if let Some(metric) = found.as_ref().and_then(|found| found.metric.as_ref()) {
             output.line(format!(
-                "{:<12} {:>14} {:>14}  before the training",
+                "{:<12} {:>14} {:>14}  before the {what}",
                 metric.name,
                 "",
                 with_error(metric)
             ));
         }
+    };
+    earlier(&pruned.unquantized, "quantization");
+    earlier(&pruned.untrained, "training");
+    if let Some(training) = &pruned.training {
         print_training(training, output);
+    }
+    if pruned.integer_layers > 0 {
+        output.line(format!("quantized    {} layers", pruned.integer_layers));
     }
     if let Some(collapse) = &pruned.collapse {
         output.note(collapse.to_string());

@@ -7,17 +7,15 @@ use serde_json::{Value, json};
 use super::Answer;
 use super::args::{Global, positive};
 use super::data_args::{DataArgs, JudgeArgs};
+use super::integer_args::IntegerArgs;
 use super::metric_args::MetricArgs;
 use super::output::{Output, grouped};
 use super::output_guard::OutputGuard;
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::results::{judged_on, metric_json, metrics_json, print_metrics};
 use super::streams::OutputFile;
-use crate::error::{Error, Result};
-use crate::pipeline::{
-    Agreement, CodedSize, Evaluation, IntegerOptions, Network, PaletteBits, RangeMethod, Repair, Runtime,
-    quantize, share,
-};
+use crate::error::Result;
+use crate::pipeline::{Agreement, CodedSize, Evaluation, Network, PaletteBits, Repair, quantize, share};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,25 +24,13 @@ pub(super) struct Args {
     /// ONNX file to write; - for standard output.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(super) output: OutputFile,
-    /// Runtime whose conventions the integers follow.
-    ///
-    /// ort: activations in uint8, biases in int32. tensorrt: activations in int8 without a zero point, biases in float.
-    /// openvino: activations in uint8, biases in float.
-    #[arg(long = "for", value_name = "RUNTIME", default_value_t = Runtime::Ort, conflicts_with = "palette")]
-    runtime: Runtime,
-    /// Method that chooses the ranges of activations.
-    ///
-    /// minmax, percentile, percentile:P, entropy or mse.
-    #[arg(long, value_name = "METHOD", default_value_t = RangeMethod::Mse, conflicts_with = "palette")]
-    ranges: RangeMethod,
-    /// Node that stays in float; may be repeated.
-    #[arg(long, value_name = "NODE", conflicts_with = "palette")]
-    float: Vec<String>,
+    #[command(flatten)]
+    integers: IntegerArgs,
     /// Shared weights in place of integers: the bits of an index into each layer's codebook.
     ///
     /// Each layer's weights take one of 16, 64 or 256 values. The file has the values and packed indices, and runs
     /// unchanged in ONNX Runtime. With --data, weights, values and biases are refitted to the original's outputs.
-    #[arg(long, value_name = "BITS")]
+    #[arg(long, value_name = "BITS", conflicts_with_all = ["runtime", "ranges", "float"])]
     palette: Option<PaletteBits>,
     /// Repair of layers with shared weights: none minimizes the error of the weights alone.
     #[arg(long, value_name = "METHOD", requires_all = ["data", "palette"])]
@@ -95,18 +81,13 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             let kept = shared.kept.into_iter().chain(shared.unrefitted).collect();
             Found { layers: shared.layers.len(), kept, coded: shared.coded, evaluation: shared.evaluation }
         }
-        (None, Some(calibration)) => {
-            let (runtime, ranges, float) = (args.runtime, args.ranges, args.float.clone());
-            let options = IntegerOptions { runtime, ranges, float };
+        (None, calibration) => {
+            let options = args.integers.options();
+            let calibration = calibration.as_ref();
             let integer = quantize(&network, &options, on, calibration, &metric, &mut progress)?;
             integer.model.save(args.output.path())?;
             let evaluation = Some(integer.evaluation);
             Found { layers: integer.layers.len(), kept: integer.kept, coded: integer.coded, evaluation }
-        }
-        (None, None) => {
-            return Err(Error::new("integers need images for the ranges of activations")
-                .expected("`data`, or `palette`, which needs no images")
-                .remedy("set `data` to images like those that the network will see"));
         }
     };
     drop(progress);
@@ -169,7 +150,8 @@ fn result(args: &Args, found: &Found) -> Value {
     json!({
         "before": sizes(&found.coded[0]), "after": sizes(&found.coded[1]),
         "palette": args.palette.map(|bits| bits.to_string()),
-        "for": integers.then(|| args.runtime.to_string()), "ranges": integers.then(|| args.ranges.to_string()),
+        "for": integers.then(|| args.integers.runtime.to_string()),
+        "ranges": integers.then(|| args.integers.ranges.to_string()),
         "layers_quantized": found.layers, "layers_in_float": found.kept.len(), "top1": top1,
         "agreement": agreement.and_then(Agreement::agreement),
         "snr_db": agreement.map(Agreement::snr_db),

@@ -108,6 +108,9 @@ impl SweepFiles {
             json!(calibration.map(|calibration| calibration.fit.describe()).transpose()?);
         let untrained = pruned.untrained.as_ref().and_then(|found| found.metric.as_ref());
         fields["untrained"] = metric_json(untrained);
+        let unquantized = pruned.unquantized.as_ref().and_then(|found| found.metric.as_ref());
+        fields["unquantized"] = metric_json(unquantized);
+        fields["layers_quantized"] = json!(pruned.integer_layers);
         fields["training"] = training_json(pruned.training.as_ref());
         fields["rounds"] = rounds_json(&pruned.rounds);
         fields["out"] = json!(self.output);

@@ -20,6 +20,7 @@ use super::network::{Network, Original, cost};
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Target};
 use super::planning::decide;
+use super::quantizing::{integers, no_images};
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use super::report_training::add_trainings;
@@ -35,6 +36,7 @@ use crate::onnx::Model;
 use crate::prune::{
     Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, Stamp, border_effect, reread, written,
 };
+use crate::quantize::integer::IntegerOptions;
 use crate::repair::{Images, Repair, Repaired};
 use crate::report::{Cost, Page};
 use crate::stats::{Header, Profile};
@@ -55,6 +57,8 @@ pub struct PruneOptions {
     pub report: Option<ReportOptions>,
     /// The training of the pruned network after the repair, with the original as teacher; `None` for no training.
     pub finetune: Option<TrainingOptions>,
+    /// The quantization of the pruned network to 8-bit integers, after all else; `None` for none.
+    pub quantize: Option<IntegerOptions>,
     /// True to record the original and the cut in the metadata of the pruned file ([`Stamp`]).
     pub stamp: bool,
 }
@@ -94,6 +98,10 @@ pub struct Pruned {
     pub training: Option<TrainingRecord>,
     /// The rounds before the last one, if the network was trained after each.
     pub rounds: Vec<Round>,
+    /// The evaluation before the quantization, if the network was quantized.
+    pub unquantized: Option<Evaluation>,
+    /// The number of layers with integer weights.
+    pub integer_layers: usize,
     /// The outputs of both networks, compared on the images that judge.
     pub evaluation: Option<Evaluation>,
     /// The collapse that the evaluation shows, in a network without repair or if the options force to go on.
@@ -195,6 +203,9 @@ fn decide_and_prune(
 
 /// Checks that a training has images and sound options.
 fn check_finetune(options: &PruneOptions, calibration: Option<&Calibration>) -> Result<()> {
+    if options.quantize.is_some() && calibration.is_none() {
+        return Err(no_images());
+    }
     let Some(training) = &options.finetune else { return Ok(()) };
     if calibration.is_none() {
         return Err(Error::new("a training needs images")
@@ -383,6 +394,12 @@ impl Work<'_> {
             small = reread(model, &path)?;
             (untrained, training) = (Some(found), Some(record));
         }
+        let (mut unquantized, mut integer_layers) = (None, 0);
+        if let (Some(quantize), Some(calibration)) = (&options.quantize, calibration) {
+            let found = judge(&small, calibration, observer)?;
+            let integer = integers(&small, quantize, (device, batch), calibration, observer)?;
+            (small, unquantized, integer_layers) = (integer.model, Some(found), integer.layers.len());
+        }
         let small_graph = Graph::shapes_only(&small)?;
         let small_channels = Channels::of(&small_graph)?;
         let after = cost(&small_channels, small.bytes);
@@ -427,6 +444,8 @@ impl Work<'_> {
             untrained,
             training,
             rounds,
+            unquantized,
+            integer_layers,
             evaluation,
             collapse,
             latency,

@@ -8,7 +8,7 @@ use super::evaluation::{Evaluation, evaluate_against};
 use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::observer::Observer;
@@ -40,26 +40,45 @@ pub struct IntegerNetwork {
 /// does not depend on their number. No labels are needed.
 ///
 /// # Errors
-/// The conditions of [`Quantizable::new`] and [`Quantizable::quantize`], images that cannot be read, a device that
+/// No images, the conditions of [`Quantizable::new`] and [`Quantizable::quantize`], images that cannot be read, a device that
 /// fails, and an observer that breaks.
 pub fn quantize(
     network: &Network,
     options: &IntegerOptions,
     (device, batch): (&Device, Option<usize>),
-    calibration: &Calibration,
+    calibration: Option<&Calibration>,
     metric: &MetricOptions,
     observer: &mut dyn Observer,
 ) -> Result<IntegerNetwork> {
+    let calibration = calibration.ok_or_else(no_images)?;
     check_calibration(&network.graph, Some(calibration), metric.force, observer)?;
-    let quantizable = Quantizable::new(&network.model, options)?;
-    let values = quantizable.counted();
-    let histograms =
-        value_histograms(quantizable.graph(), &values, device, &calibration.fit, batch, observer)?;
-    let Integer { model, layers, kept, scales } = quantizable.quantize(&histograms)?;
+    let integer = integers(&network.model, options, (device, batch), calibration, observer)?;
+    let Integer { model, layers, kept, scales } = integer;
     let graph = Graph::from_model(&model)?;
     let reference = Some(Reference::from(&network.graph));
     let evaluation =
         evaluate_against(&graph, reference, device, &calibration.judge, (batch, metric), observer)?;
     let coded = [coded_size(&network.model)?, coded_size(&model)?];
     Ok(IntegerNetwork { model, layers, kept, scales, coded, evaluation })
+}
+
+/// Quantizes a model by the calibration images.
+pub(super) fn integers(
+    model: &Model,
+    options: &IntegerOptions,
+    (device, batch): (&Device, Option<usize>),
+    calibration: &Calibration,
+    observer: &mut dyn Observer,
+) -> Result<Integer> {
+    let quantizable = Quantizable::new(model, options)?;
+    let values = quantizable.counted();
+    let counts = value_histograms(quantizable.graph(), &values, device, &calibration.fit, batch, observer)?;
+    quantizable.quantize(&counts)
+}
+
+/// Returns the error of a quantization without images.
+pub(super) fn no_images() -> Error {
+    Error::new("integers need images for the ranges of activations")
+        .expected("`data`")
+        .remedy("set `data` to images like those that the network will see")
 }

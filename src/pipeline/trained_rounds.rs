@@ -64,6 +64,7 @@ impl Work<'_> {
                     output: None,
                     masked: None,
                     report: None,
+                    quantize: None,
                     stamp: false,
                     ..self.options.clone()
                 },

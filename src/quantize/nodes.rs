@@ -49,3 +49,23 @@ pub(super) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
         ..NodeProto::default()
     }
 }
+
+/// Returns the names that nodes read.
+pub(super) fn read(graph: &GraphProto) -> HashSet<String> {
+    graph.node.iter().flat_map(|node| node.input.iter().cloned()).collect()
+}
+
+/// Removes nodes and initializers that nothing reads any more, but that were read `before`.
+pub(super) fn remove_unread(graph: &mut GraphProto, before: &HashSet<String>) {
+    let outputs: HashSet<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
+    loop {
+        let now = read(graph);
+        let unread = |name: &str| before.contains(name) && !now.contains(name) && !outputs.contains(name);
+        let count = graph.node.len();
+        graph.node.retain(|node| node.output.is_empty() || !node.output.iter().all(|name| unread(name)));
+        graph.initializer.retain(|tensor| !unread(tensor.name()));
+        if graph.node.len() == count {
+            return;
+        }
+    }
+}

@@ -2,15 +2,16 @@
 //!
 //! Runtimes fuse a convolution of integers only with what its weights and bias contain.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
 use crate::graph::facts::Facts;
 use crate::graph::flatten::flatten;
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::onnx::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::encode;
+use crate::quantize::nodes::{read, remove_unread};
 use crate::stats::{Filters, LayerTaps, layers};
 use crate::tensor::Tensor;
 
@@ -30,11 +31,8 @@ pub fn fold_batch_norms(model: &Model) -> Result<Model> {
         return Ok(model);
     }
     let proto = model.graph_mut();
-    let used = |nodes: &[crate::onnx::proto::NodeProto]| -> HashSet<String> {
-        nodes.iter().flat_map(|node| node.input.iter().cloned()).collect()
-    };
-    let before = used(&proto.node);
-    let mut stored: HashMap<String, TensorProto> = HashMap::new();
+    let before = read(proto);
+    let mut stored: BTreeMap<String, TensorProto> = BTreeMap::new();
     let mut removed = BTreeSet::new();
     for fold in folds {
         let (name, bias) = (format!("{}.folded", fold.weight), format!("{}.folded_bias", fold.weight));
@@ -53,11 +51,7 @@ pub fn fold_batch_norms(model: &Model) -> Result<Model> {
         !removed.contains(&(position - 1))
     });
     proto.initializer.extend(stored.into_values());
-    proto.initializer.sort_by(|a, b| a.name().cmp(b.name()));
-    let after = used(&proto.node);
-    let outputs: HashSet<String> = proto.output.iter().map(|output| output.name().to_owned()).collect();
-    let kept = |name: &str| after.contains(name) || !before.contains(name) || outputs.contains(name);
-    proto.initializer.retain(|tensor| kept(tensor.name()));
+    remove_unread(proto, &before);
     Ok(model)
 }
 
@@ -80,9 +74,7 @@ impl Fold {
             let value = node.inputs.get(input).copied().flatten()?;
             facts.get(value)?.value.clone()
         };
-        let Some(weight) = constant(1).filter(|_| graph.values[taps.weight].producer.is_none()) else {
-            return Ok(None);
-        };
+        let Some(weight) = constant(1).filter(|_| is_plain(graph, taps.weight)) else { return Ok(None) };
         let mut filters = Filters::of(&taps.layer, &weight, constant(2).as_ref())?;
         for (f, row) in filters.rows.iter_mut().enumerate() {
             row.iter_mut().for_each(|w| *w *= scale[f]);
@@ -98,6 +90,16 @@ impl Fold {
             new_bias: Tensor { dtype: weight.dtype, ..Tensor::float(&[bias.len()], bias) },
         }))
     }
+}
+
+/// Returns whether a constant is stored as it is, and not as the integers or indices of a quantization.
+pub(super) fn is_plain(graph: &Graph, constant: ValueId) -> bool {
+    const PLAIN: [&str; 4] = ["Constant", "Identity", "Transpose", "Unsqueeze"];
+    let inputs = |node: NodeId| graph.nodes[node].inputs.iter().flatten().copied();
+    graph.values[constant].producer.is_none_or(|node| {
+        PLAIN.contains(&graph.nodes[node].op_type.as_str())
+            && inputs(node).all(|input| is_plain(graph, input))
+    })
 }
 
 /// Returns the BatchNormalization that alone reads a layer's output.

@@ -2,26 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::Quantizable;
 use super::placement::IntegerLayer;
 use super::scales::{ActivationScale, integer, of_weights};
-use super::Quantizable;
 use crate::error::Result;
 use crate::graph::ValueId;
 use crate::onnx::Model;
 use crate::onnx::attrs::set_int;
 use crate::onnx::proto::NodeProto;
-use crate::quantize::nodes::{NewNodes, node};
+use crate::quantize::nodes::{NewNodes, node, read, remove_unread};
 use crate::tensor::{DType, Tensor};
 
 /// Returns the model in which the tensors of `scales` are rounded and layers have integer weights.
 ///
 /// Names of inputs, outputs and weights stay: a weight is then the output of its DequantizeLinear.
-pub(super) fn insert(
-    network: &Quantizable,
-    scales: &BTreeMap<ValueId, ActivationScale>,
-) -> Result<Model> {
+pub(super) fn insert(network: &Quantizable, scales: &BTreeMap<ValueId, ActivationScale>) -> Result<Model> {
     let mut model = network.model.clone();
     let proto = model.graph_mut();
+    let before = read(proto);
     let mut writer = Writer { new: NewNodes::new(proto), replaced: HashSet::new() };
     for layer in &network.placement.layers {
         let weights = writer.weight(network, layer)?;
@@ -53,6 +51,10 @@ pub(super) fn insert(
     let inputs = proto.input.iter().filter_map(|input| pairs.remove(input.name()));
     nodes.extend(inputs.flatten());
     for mut node in std::mem::take(&mut proto.node) {
+        // Constants that other nodes computed, such as copies by Identity.
+        if node.output.iter().any(|name| replaced.contains(name)) {
+            continue;
+        }
         node.input.iter_mut().filter_map(|name| Some((read_as.get(&*name)?, name))).for_each(|(to, name)| {
             name.clone_from(to);
         });
@@ -68,6 +70,7 @@ pub(super) fn insert(
     }
     proto.node = nodes;
     proto.initializer.append(&mut new.initializers);
+    remove_unread(proto, &before);
     model.bytes = model.to_bytes().len() as u64;
     Ok(model)
 }
@@ -107,8 +110,7 @@ impl Writer {
         let mut most = vec![0.0f32; count];
         numbers.iter().enumerate().for_each(|(i, w)| most[channel(i)] = most[channel(i)].max(w.abs()));
         let scales: Vec<f32> = most.into_iter().map(of_weights).collect();
-        let integers =
-            numbers.iter().enumerate().map(|(i, &w)| integer(w, scales[channel(i)])).collect();
+        let integers = numbers.iter().enumerate().map(|(i, &w)| integer(w, scales[channel(i)])).collect();
         let integers = Tensor { dtype: DType::I8, ..Tensor::int(&tensor.shape, integers) };
         self.dequantized(network.graph.name(*value), &integers, &scales, axis);
         Ok(scales)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fold::is_plain;
 use crate::graph::facts::Facts;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::activation::Activation;
@@ -38,7 +39,7 @@ pub(super) struct IntegerLayer {
     pub(super) input: ValueId,
     /// The weights and their value.
     pub(super) weight: (ValueId, Tensor),
-    /// The bias and its value, if it is an initializer of this layer alone.
+    /// The bias and its value, if no other node reads it.
     pub(super) bias: Option<(ValueId, Tensor)>,
 }
 
@@ -116,7 +117,7 @@ fn integer_layer(
 ) -> Result<IntegerLayer, &'static str> {
     let node = &graph.nodes[taps.node];
     let initializer = |v: ValueId| {
-        let alone = graph.values[v].producer.is_none() && graph.values[v].consumers.len() == 1;
+        let alone = is_plain(graph, v) && graph.values[v].consumers.len() == 1;
         let value = facts.get(v).and_then(|fact| fact.value.clone());
         value.filter(|tensor| alone && tensor.floats().is_ok() && !graph.outputs.contains(&v))
     };
@@ -126,8 +127,8 @@ fn integer_layer(
     if !LAYERS.contains(&node.op_type.as_str()) {
         return Err("is no convolution or matrix product");
     }
-    if graph.values[taps.weight].producer.is_some() {
-        return Err("has weights that are computed or quantized already");
+    if !is_plain(graph, taps.weight) {
+        return Err("has weights that are quantized already");
     }
     let weight = initializer(taps.weight).ok_or("has weights that another node reads, too")?;
     if weight.floats().is_ok_and(|w| w.iter().any(|w| !w.is_finite())) {
@@ -144,10 +145,7 @@ fn integer_layer(
 fn may_round(graph: &Graph, facts: &Facts, value: ValueId) -> bool {
     let float = facts.get(value).is_some_and(|fact| fact.dtype.is_float());
     let made = graph.values[value].producer.map(|node| graph.nodes[node].op_type.as_str());
-    float
-        && !facts.is_constant(value)
-        && !facts.is_data_dependent(value)
-        && made != Some("DequantizeLinear")
+    float && !facts.is_constant(value) && !facts.is_data_dependent(value) && made != Some("DequantizeLinear")
 }
 
 /// Returns the tensor that is rounded in place of a layer's output: that behind a Relu or Clip, which runtimes fuse.
@@ -155,7 +153,8 @@ fn rounded(graph: &Graph, facts: &Facts, output: ValueId) -> ValueId {
     let next = graph.only_consumer(output).filter(|_| !graph.outputs.contains(&output));
     let clips = |node: NodeId| {
         let activation = graph.nodes[node].op.activation(&facts.inputs(graph, node));
-        matches!(activation, Some(Activation::Relu)) || matches!(activation, Some(Activation::Clip(low, _)) if low >= 0.0)
+        matches!(activation, Some(Activation::Relu))
+            || matches!(activation, Some(Activation::Clip(low, _)) if low >= 0.0)
     };
     next.filter(|&node| clips(node))
         .and_then(|node| graph.nodes[node].outputs.first().copied().flatten())
