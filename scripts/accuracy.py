@@ -2,7 +2,8 @@
 
     python3 scripts/accuracy.py target/release/secateur ../shared [PART ...] [--device cpu] [--out target/accuracy]
 
-Parts: cifar, mnist, imagenet, resolution, style, criteria, training, schedules; by default all (some hours on two cores).
+Parts: cifar, mnist, imagenet, resolution, style, criteria, training, schedules, deep_compression; by default all (some
+hours on two cores).
 The folder contains models/ and data/, as for the end-to-end checks. Only `resolution` needs numpy and Pillow.
 """
 
@@ -198,6 +199,8 @@ def criteria(program):
 
 
 EPOCHS = 24
+# All training images, with their labels beside the teacher's outputs.
+LENET_TRAINING = ("--epochs", 4, "--label-weight", 0.5)
 
 
 def trained(program, name, teacher, cut, seed, *options):
@@ -273,8 +276,46 @@ def schedules(program):
         row(criterion, percent(result["top1"]["after"]), percent(after["top1"]["after"]))
 
 
+def deep_compression(program):
+    """Cuts, trains, shares weights and codes: the stages of Deep Compression (Han 2016)."""
+    head("network", "stage", "top-1", "bytes", "gzip", "Huffman", "rANS", "bits a weight", "smaller, coded")
+    out = program.out
+
+    def stages(name, network, recipe, train, test, budget, training):
+        first, step = program.model(network), out / f"{name}.onnx"
+        judged = ["--data", train, *recipe, "--test", test]
+
+        def show(stage, top1, size, original):
+            row(name, stage, percent(top1), f"{size['bytes']:,}", f"{size['gzip_bytes']:,}", f"{size['huffman_bytes']:,}",
+                f"{size['rans_bytes']:,}", f"{size['bits_per_weight']:.2f}",
+                f"{original / size['coded_bytes']:.1f}")
+
+        for bits in ("4bit", "6bit", "8bit"):
+            result, _ = program.json("quantize", first, "--palette", bits, *judged, "--images", 1024, "-o", step)
+            size = result["before"]["bytes"]
+            if bits == "4bit":
+                show("original", result["top1"]["before"], result["before"], size)
+            show(f"palette of {bits[0]} bits", result["top1"]["after"], result["after"], size)
+        cut = out / f"{name}-cut.onnx"
+        program.json("prune", first, *judged, "--images", 4096, "--sample", 1, *budget, "-o", cut)
+        trained = out / f"{name}-trained.onnx"
+        program.json("finetune", cut, "--teacher", first, *judged, *training, "--seed", 1, "-o", trained)
+        result, _ = program.json(
+            "quantize", trained, "--palette", "4bit", *judged, "--images", 4096, "--sample", 1, "-o", step
+        )
+        show("cut and trained", result["top1"]["before"], result["before"], size)
+        show("cut, trained, palette of 4 bits", result["top1"]["after"], result["after"], size)
+
+    digits, pictures = program.data("mnist"), program.data("cifar10")
+    stages("LeNet", "mnist_lenet_caffe", MNIST, digits / "train-images-idx3-ubyte.gz",
+           digits / "t10k-images-idx3-ubyte.gz", ("--keep-params", 0.19), LENET_TRAINING)
+    stages("ResNet-56", "cifar10_resnet56", ["--preset", "cifar10"], pictures / "calibration.npz",
+           pictures / "test.npz", ("--keep-macs", 0.5), ("--epochs", EPOCHS))
+
+
 PARTS = {
-    part.__name__: part for part in (cifar, mnist, imagenet, resolution, style, criteria, training, schedules)
+    part.__name__: part
+    for part in (cifar, mnist, imagenet, resolution, style, criteria, training, schedules, deep_compression)
 }
 
 

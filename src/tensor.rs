@@ -24,13 +24,15 @@ pub enum DType {
     U32 = 12,
     U64 = 13,
     BF16 = 16,
+    U4 = 21,
+    I4 = 22,
 }
 
 impl DType {
     /// Returns the type of a `TensorProto.DataType` of ONNX; `None` if it is unsupported.
     pub fn from_onnx(code: i32) -> Option<Self> {
-        use DType::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
-        [F32, U8, I8, U16, I16, I32, I64, Bool, F16, F64, U32, U64, BF16]
+        use DType::{BF16, Bool, F16, F32, F64, I4, I8, I16, I32, I64, U4, U8, U16, U32, U64};
+        [F32, U8, I8, U16, I16, I32, I64, Bool, F16, F64, U32, U64, BF16, U4, I4]
             .into_iter()
             .find(|d| *d as i32 == code)
     }
@@ -40,10 +42,10 @@ impl DType {
         self as i32
     }
 
-    /// Returns the bytes of one element in a file.
+    /// Returns the bytes of one element alone; a file has two elements of 4 bits in a byte.
     pub fn size(self) -> usize {
         match self {
-            Self::U8 | Self::I8 | Self::Bool => 1,
+            Self::U8 | Self::I8 | Self::Bool | Self::U4 | Self::I4 => 1,
             Self::U16 | Self::I16 | Self::F16 | Self::BF16 => 2,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F64 | Self::I64 | Self::U64 => 8,

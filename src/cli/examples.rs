@@ -6,7 +6,7 @@ struct Examples {
     lines: &'static str,
 }
 
-const EXAMPLES: [Examples; 17] = [
+const EXAMPLES: [Examples; 18] = [
     Examples {
         verb: "devices",
         lines: "
@@ -131,6 +131,15 @@ secateur finetune small.onnx --teacher net.onnx --cut cut.json \\
   --checkpoint small.ckpt --report page.html -o tuned.onnx
 secateur finetune lenet.onnx --data mnist/ --preset mnist --epochs 5 \\
   -o trained.onnx",
+    },
+    Examples {
+        verb: "quantize",
+        lines: "
+secateur quantize net.onnx --palette 8bit -o shared.onnx
+secateur quantize net.onnx --palette 4bit --data images/ \\
+  --preset imagenet -o shared.onnx
+secateur quantize net.onnx --palette 6bit --data images/ \\
+  --preset imagenet --test photos/ --json -o shared.onnx",
     },
     Examples {
         verb: "man",

@@ -14,7 +14,7 @@ struct Heading {
 }
 
 /// All headings with their options in order. `VERB:OPTION` is an option of that verb alone.
-const HEADINGS: [Heading; 11] = [
+const HEADINGS: [Heading; 12] = [
     Heading {
         title: "Data",
         common: &["data", "run:input", "images", "classes"],
@@ -45,6 +45,7 @@ const HEADINGS: [Heading; 11] = [
         common: &["criterion", "criteria", "prune:cut", "report:cut", "profile"],
         more: &["normalize", "scope", "seed", "seeds", "require_confidence", "help_criteria"],
     },
+    Heading { title: "Quantization", common: &["palette"], more: &[] },
     Heading { title: "Repair", common: &["repair"], more: &["rounds"] },
     Heading {
         title: "Training",

@@ -30,6 +30,7 @@ mod presets;
 mod profile;
 mod progress;
 mod prune;
+mod quantize;
 mod report;
 mod results;
 mod show;
@@ -83,6 +84,8 @@ enum Verb {
     Prune(prune::Args),
     /// Train a network to imitate another one, or on labels.
     Finetune(finetune::Args),
+    /// Write a network with fewer bits for each weight, judged against the original.
+    Quantize(quantize::Args),
     /// Compare pruning criteria: accuracy at several shares of the MACs.
     CompareCriteria(compare_criteria::Args),
     /// Measure accuracy or another metric of a network, or of two side by side.
@@ -120,6 +123,7 @@ impl Verb {
             Self::Plan(args) => args.output.as_mut(),
             Self::Prune(args) => Some(&mut args.output),
             Self::Finetune(args) => Some(&mut args.output),
+            Self::Quantize(args) => Some(&mut args.output),
             Self::Report(args) => Some(&mut args.output),
             Self::Demo(args) => Some(&mut args.output),
             _ => None,
@@ -301,6 +305,7 @@ fn answer_of(verb: Verb, global: &args::Global, output: &Output) -> Result<Answe
         Verb::Plan(args) => plan::run(&args, global, output),
         Verb::Prune(args) => prune::run(&args, global, output),
         Verb::Finetune(args) => finetune::run(&args, global, output),
+        Verb::Quantize(args) => quantize::run(&args, global, output),
         Verb::CompareCriteria(args) => compare_criteria::run(&args, global, output),
         Verb::Eval(args) => eval::run(&args, global, output),
         Verb::Bench(args) => bench::run(&args, global, output),

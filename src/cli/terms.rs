@@ -5,7 +5,7 @@
 use crate::error::Error;
 
 /// Verbs whose calls stand in remedies: the library's name, and the command.
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "bench",
     "check",
     "compare_criteria",
@@ -17,6 +17,7 @@ const VERBS: [&str; 13] = [
     "plan",
     "profile",
     "prune",
+    "quantize",
     "report",
     "run",
 ];

@@ -27,6 +27,11 @@ impl System {
         Self { factor: factor(&moments, lambda), moments }
     }
 
+    /// Returns the second moments of the inputs.
+    pub fn moments(&self) -> &SecondMoments {
+        &self.moments
+    }
+
     /// Returns the ridge used, as a share of the mean diagonal; 0 for constant inputs.
     pub fn ridge(&self) -> f64 {
         self.factor.as_ref().map_or(0.0, |f| f.ridge)

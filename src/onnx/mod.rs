@@ -27,8 +27,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file::folder_of;
 
 pub use bindings::InputBindings;
-use proto::{GraphProto, ModelProto, OperatorSetIdProto};
-use visit::visit_tensors;
+use proto::{
+    GraphProto, ModelProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TensorShapeProtoDimension,
+    TypeProto, TypeProtoTensor, ValueInfoProto,
+};
+pub(crate) use visit::visit_tensors;
 
 /// The oldest supported operator set; older ones define broadcasting differently.
 pub const OLDEST_OPSET: i64 = 7;
@@ -221,5 +224,17 @@ fn check_tensors(proto: &mut ModelProto) -> Result<()> {
         Some(twice) => {
             Err(Error::new(format!("the initializer \"{}\" is defined twice", twice.name())).invalid_model())
         }
+    }
+}
+
+/// Returns the declaration of an initializer, which is also an input up to IR version 3.
+pub(crate) fn declaration(name: &str, tensor: &TensorProto) -> ValueInfoProto {
+    let dim = |&d: &i64| TensorShapeProtoDimension { dim_value: Some(d), ..Default::default() };
+    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() };
+    let kind = TypeProtoTensor { elem_type: tensor.data_type, shape: Some(shape) };
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(TypeProto { tensor_type: Some(kind), ..Default::default() }),
+        ..Default::default()
     }
 }

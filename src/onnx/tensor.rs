@@ -177,9 +177,13 @@ pub fn decode(tensor: &TensorProto) -> Result<Tensor> {
         failure(tensor, "its element type is not supported")
             .with_kind(ErrorKind::Unsupported)
             .got(type_name(code))
-            .remedy("convert the tensor to a float or integer type of 8 to 64 bits")
+            .remedy("convert the tensor to a float or integer type of 4 to 64 bits")
     })?;
     let data = match Field::of(tensor) {
+        _ if matches!(dtype, DType::U4 | DType::I4) => {
+            let sign = if dtype == DType::I4 { 8 } else { 0 };
+            Some(ints(&nibbles(tensor)?, |v| (i64::from(v) ^ sign) - sign))
+        }
         Field::Raw => from_raw(dtype, tensor.raw_data()),
         Field::Float => Some(floats(&tensor.float_data, |v| v)),
         Field::Double => Some(floats(&tensor.double_data, |v| v as f32)),
@@ -194,6 +198,18 @@ pub fn decode(tensor: &TensorProto) -> Result<Tensor> {
             .remedy("store it as int64 or float")
     })?;
     Ok(Tensor { dtype, shape, data })
+}
+
+/// Returns the elements of a tensor of 4-bit integers, the lower half of each byte first.
+fn nibbles(tensor: &TensorProto) -> Result<Vec<u8>> {
+    let (_, count) = claimed(tensor)?;
+    Ok(raw(tensor)?.iter().flat_map(|byte| [byte & 15, byte >> 4]).take(count).collect())
+}
+
+/// Packs 4-bit integers, two in a byte.
+fn packed(nibbles: &[u8]) -> Bytes {
+    let byte = |pair: &[u8]| pair[0] & 15 | pair.get(1).map_or(0, |high| high << 4);
+    nibbles.chunks(2).map(byte).collect::<Vec<u8>>().into()
 }
 
 fn floats<T: Copy>(units: &[T], value: impl Fn(T) -> f32) -> Data {
@@ -240,7 +256,31 @@ fn from_raw(dtype: DType, raw: &[u8]) -> Option<Data> {
         DType::U32 => ints(each(raw), |b| i64::from(u32::from_le_bytes(b))),
         DType::I32 => ints(each(raw), |b| i64::from(i32::from_le_bytes(b))),
         DType::I64 => ints(each(raw), i64::from_le_bytes),
+        // Of less than a byte: `decode` unpacks them.
+        DType::U4 | DType::I4 => return None,
         DType::U64 => return wide(each(raw).iter().map(|&b| u64::from_le_bytes(b))),
+    })
+}
+
+/// Returns the elements as raw data, whatever field contains them.
+///
+/// # Errors
+/// The conditions of [`shape`], and tensors of strings.
+pub fn raw(tensor: &TensorProto) -> Result<Bytes> {
+    fn low<const N: usize>(bytes: impl Iterator<Item = [u8; N]>, size: usize) -> Bytes {
+        bytes.flat_map(|unit| unit.into_iter().take(size)).collect::<Vec<u8>>().into()
+    }
+    shape(tensor)?;
+    // A field may have wider units than the elements; elements of less than a byte are packed in units alike.
+    let size = bits(tensor.data_type()).map_or(0, |bits| bits.div_ceil(8));
+    Ok(match Field::of(tensor) {
+        Field::Raw => tensor.raw_data.clone().unwrap_or_default(),
+        Field::Float => low(tensor.float_data.iter().map(|x| x.to_le_bytes()), 4),
+        Field::Double => low(tensor.double_data.iter().map(|x| x.to_le_bytes()), 8),
+        Field::Int32 => low(tensor.int32_data.iter().map(|x| x.to_le_bytes()), size),
+        Field::Int64 => low(tensor.int64_data.iter().map(|x| x.to_le_bytes()), size),
+        Field::Uint64 => low(tensor.uint64_data.iter().map(|x| x.to_le_bytes()), size),
+        Field::String => return Err(failure(tensor, "strings have no size").internal()),
     })
 }
 
@@ -260,6 +300,7 @@ pub fn encode(name: &str, tensor: &Tensor) -> TensorProto {
         },
         Data::Int(v) => match tensor.dtype {
             DType::Bool => bytes(v, |x| [u8::from(x != 0)]),
+            DType::U4 | DType::I4 => packed(&v.iter().map(|&x| x as u8).collect::<Vec<u8>>()),
             DType::U8 | DType::I8 => bytes(v, |x| (x as u8).to_le_bytes()),
             DType::U16 | DType::I16 => bytes(v, |x| (x as u16).to_le_bytes()),
             DType::U32 | DType::I32 => bytes(v, |x| (x as u32).to_le_bytes()),
@@ -281,7 +322,7 @@ pub fn encode(name: &str, tensor: &Tensor) -> TensorProto {
 /// are kept.
 ///
 /// # Errors
-/// The conditions of [`shape`], masks of the wrong number or length, and element types smaller than a byte.
+/// The conditions of [`shape`], masks of the wrong number or length, and element types of 2 or 6 bits.
 pub fn keep(tensor: &TensorProto, masks: &[Option<Vec<bool>>]) -> Result<TensorProto> {
     let dims = shape(tensor)?;
     let fits = masks.len() == dims.len()
@@ -305,7 +346,7 @@ pub fn keep(tensor: &TensorProto, masks: &[Option<Vec<bool>>]) -> Result<TensorP
 /// Returns a tensor with every slice along `axis` whose mask is true set to zero.
 ///
 /// # Errors
-/// The conditions of [`shape`], an axis or mask of the wrong length, and element types smaller than a byte.
+/// The conditions of [`shape`], an axis or mask of the wrong length, and element types of 2 or 6 bits.
 pub fn zero(tensor: &TensorProto, axis: usize, mask: &[bool]) -> Result<TensorProto> {
     let dims = shape(tensor)?;
     if dims.get(axis) != Some(&mask.len()) {
@@ -328,8 +369,12 @@ trait TensorEdit {
 fn edit(tensor: &TensorProto, change: &impl TensorEdit) -> Result<TensorProto> {
     let (code, field) = (tensor.data_type(), Field::of(tensor));
     let bits = bits(code).unwrap_or(8);
+    if matches!(code, 21 | 22) {
+        let (raw_data, int32_data) = (Some(packed(&change.apply(&nibbles(tensor)?, 1))), vec![]);
+        return Ok(TensorProto { raw_data, int32_data, ..tensor.clone() });
+    }
     if bits < 8 {
-        return Err(failure(tensor, "elements smaller than a byte cannot be removed")
+        return Err(failure(tensor, "elements of 2 or 6 bits cannot be removed")
             .with_kind(ErrorKind::Unsupported)
             .got(type_name(code)));
     }

@@ -6,13 +6,13 @@ use super::attrs::node_label;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 
 /// A function that is called with each tensor.
-type Visit<'a> = dyn FnMut(&mut TensorProto) -> Result<()> + 'a;
+pub(crate) type Visit<'a> = dyn FnMut(&mut TensorProto) -> Result<()> + 'a;
 
 /// Visits every tensor of a model in a fixed order, and stops at the first error.
 ///
 /// Visits initializers and attributes of the graph, its subgraphs, the training graphs and the functions. An error names
 /// the node that contains the tensor. The decoder bounds the depth of subgraphs.
-pub(super) fn visit_tensors(model: &mut ModelProto, visit: &mut Visit<'_>) -> Result<()> {
+pub(crate) fn visit_tensors(model: &mut ModelProto, visit: &mut Visit<'_>) -> Result<()> {
     let training = model.training_info.iter_mut();
     let training = training.flat_map(|info| info.initialization.iter_mut().chain(&mut info.algorithm));
     for graph in model.graph.iter_mut().chain(training) {

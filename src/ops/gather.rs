@@ -105,6 +105,11 @@ impl Operator for Gather {
         Ok(())
     }
 
+    /// Cuts the indices of a codebook: its values are shared by all of them.
+    fn sources(&self, inputs: &Inputs, along: usize) -> Option<Vec<(usize, usize)>> {
+        (inputs.get(0).ok()?.shape.len() == 1).then(|| vec![(1, along)])
+    }
+
     fn constancy(&self, inputs: &Inputs, channels: &[usize]) -> Constancy {
         let Ok(x) = inputs.get(0) else { return Constancy::Lost };
         let known = inputs.optional(1).is_some_and(|indices| indices.value.is_some());

@@ -39,6 +39,7 @@ mod network;
 mod norm_fit;
 mod original_check;
 mod other_recipes;
+mod palettes;
 mod penalties;
 mod plan_context;
 mod plan_options;
@@ -50,6 +51,7 @@ mod preset_trial;
 mod profiling;
 mod pruning;
 mod quality_curve;
+mod quantizing;
 mod repairing;
 mod report_builder;
 mod report_predictions;
@@ -88,12 +90,14 @@ pub use metric::{
     MetricResult, NamedTensor,
 };
 pub use network::{Network, open_calibration, open_data, open_test, sample_spec};
+pub use palettes::{SharedNetwork, share};
 pub use plan_options::{DEFAULT_CRITERION, PlanOptions, Target};
 pub use planning::plan;
 pub use prediction_changes::{ChangedPrediction, ClassHits, Predictions};
 pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedRecipe, try_presets};
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
+pub use quantizing::{IntegerNetwork, quantize};
 pub use report_builder::ReportOptions;
 pub use report_training::training_page;
 pub use reporting::{CutFiles, report};
@@ -121,6 +125,9 @@ pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, CustomCriterion, CustomLayer, Cut, FoldedConstants, Needs, Proof,
     Scope, ScoreNormalization, Stamp,
 };
+pub use crate::quantize::coding::{CodedSize, CodedTensor};
+pub use crate::quantize::integer::{ActivationScale, IntegerOptions, Runtime};
+pub use crate::quantize::palette::PaletteBits;
 pub use crate::quantize::range::RangeMethod;
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};

@@ -6,13 +6,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
 use crate::graph::flatten::flatten;
-use crate::onnx::Model;
 use crate::onnx::attrs::{set_int, set_ints};
-use crate::onnx::proto::{
-    GraphProto, ModelProto, TensorProto, TensorShapeProto, TensorShapeProtoDimension, TypeProto,
-    TypeProtoTensor, ValueInfoProto,
-};
+use crate::onnx::proto::{GraphProto, ModelProto, TensorProto, TensorShapeProtoDimension, ValueInfoProto};
 use crate::onnx::tensor::encode;
+use crate::onnx::{Model, declaration};
 use crate::ops::{Edit, Kept};
 use crate::tensor::Tensor;
 
@@ -186,16 +183,5 @@ fn forget_computed_sizes(graph: &mut GraphProto) {
         for dim in dims.filter(|dim| dim.dim_param.as_ref().is_some_and(|name| !declared.contains(name))) {
             dim.dim_param = None;
         }
-    }
-}
-
-fn declaration(name: &str, tensor: &TensorProto) -> ValueInfoProto {
-    let dim = |&d: &i64| TensorShapeProtoDimension { dim_value: Some(d), ..Default::default() };
-    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() };
-    let kind = TypeProtoTensor { elem_type: tensor.data_type, shape: Some(shape) };
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: Some(TypeProto { tensor_type: Some(kind), ..Default::default() }),
-        ..Default::default()
     }
 }

@@ -1,3 +1,7 @@
-//! Quantization: ranges of values, and the networks that use them.
+//! Quantized networks: integers in place of floats, shared weights, and the size of a file under entropy coding.
 
+pub mod coding;
+pub mod integer;
+mod nodes;
+pub mod palette;
 pub mod range;

@@ -90,6 +90,7 @@ pub(super) fn refit(
     at: usize,
     (sums, how): (&[MomentSums], Repair),
     again: &dyn Fn(&PairedGraph, WantedMoments) -> Result<MomentSums>,
+    constrain: Option<&mut Constrain<'_>>,
 ) -> Result<Refit> {
     let target = &paired.targets[at];
     let node = original.nodes[target.taps.node].name.clone();
@@ -104,10 +105,17 @@ pub(super) fn refit(
         (Repair::Full, _) => {
             let blocks = blocks(paired, target, &sums[0], &filters);
             blocks.iter().for_each(|b| b.solve(&sums[1], &mut filters));
-            for clamped in target.clamped.into_iter().flat_map(|v| [v; STEPS]) {
+            let clamps = target.clamped.filter(|_| constrain.is_none());
+            for clamped in clamps.into_iter().flat_map(|v| [v; STEPS]) {
                 store(paired, at, &filters, &node)?;
                 let cross = again(paired, cross(paired, &paired.targets[at], clamped))?;
                 blocks.iter().for_each(|b| b.solve(&cross, &mut filters));
+            }
+            if let Some(constrain) = constrain {
+                let free = filters.clone();
+                let of: Vec<FilterSystem> = blocks.iter().map(FilterBlock::system).collect();
+                constrain(&of, &mut filters);
+                blocks.iter().for_each(|block| block.restore_means(&free, &mut filters));
             }
             let worst = |of: fn(&System) -> f64| blocks.iter().map(|b| of(&b.system)).fold(0.0, f64::max);
             (worst(System::ridge), worst(System::condition))
@@ -162,6 +170,24 @@ struct FilterBlock {
     biased: bool,
 }
 
+/// The least-squares problem of some filters of a layer whose weights are constrained.
+#[derive(Debug)]
+pub struct FilterSystem<'a> {
+    /// The second moments of the filters' input in the changed network.
+    pub moments: &'a SecondMoments,
+    /// The least ridge of the moments, as a share of the mean diagonal.
+    pub ridge: f64,
+    /// The filters that have this input.
+    pub filters: &'a [usize],
+    /// The elements of a filter that the moments describe.
+    pub elements: &'a [usize],
+    /// The factor behind each filter.
+    pub scales: Vec<f64>,
+}
+
+/// A function that replaces the weights of the best unconstrained fit by those that are allowed.
+pub type Constrain<'a> = dyn FnMut(&[FilterSystem], &mut Filters) + 'a;
+
 /// Returns the blocks of a target with their moments.
 fn blocks(
     paired: &PairedGraph,
@@ -194,6 +220,28 @@ fn blocks(
 }
 
 impl FilterBlock {
+    /// Returns the problem without its solution.
+    fn system(&self) -> FilterSystem<'_> {
+        FilterSystem {
+            moments: self.system.moments(),
+            ridge: self.system.ridge(),
+            filters: &self.own,
+            elements: &self.elements,
+            scales: self.affine.iter().map(|affine| affine.map_or(0.0, |(scale, _)| scale)).collect(),
+        }
+    }
+
+    /// Changes biases so that the means of outputs are those of the filters `of`.
+    fn restore_means(&self, of: &Filters, filters: &mut Filters) {
+        let means = &self.system.moments().mean;
+        for &filter in self.own.iter().filter(|_| self.biased) {
+            let lost = |(&element, mean): (&usize, &f64)| {
+                (of.rows[filter][element] - filters.rows[filter][element]) * mean
+            };
+            filters.bias[filter] += self.elements.iter().zip(means).map(lost).sum::<f64>();
+        }
+    }
+
     /// Fits the filters to the regression target, from the cross-moments Σ y pᵀ of all blocks.
     fn solve(&self, cross: &MomentSums, filters: &mut Filters) {
         let (n, outs) = (self.old.nrows(), self.old.ncols());

@@ -15,6 +15,7 @@ mod probe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::coupling::Label;
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::graph::facts::{Facts, takes_batches};
@@ -27,8 +28,8 @@ use crate::stats::Samples;
 use crate::tensor::{SampleShape, Tensor};
 
 use activation_cache::ActivationCache;
-pub use fit::Refit;
-use paired_graph::{PairedGraph, RefitTarget};
+pub use fit::{Constrain, FilterSystem, Refit};
+use paired_graph::{PairedGraph, RefitTarget, Replaced};
 pub use probe::{Probed, probe};
 
 /// The method of repair after a cut.
@@ -99,9 +100,55 @@ pub fn repair(
     if how == Repair::None || removed.is_empty() {
         return Ok(Repaired::default());
     }
-    let (facts, samples) = repair_facts((graph, channels), images)?;
     let removed = channels.roots(removed);
-    let mut paired = PairedGraph::of(graph, (&facts, samples), channels, &removed, how)?;
+    let change = Change { removed: &removed, replaced: &Replaced::new(), how };
+    refit_targets(graph, channels, &change, (device, images), &mut None, observer)
+}
+
+/// Refits a network with other constants to the original's outputs, from the network's input to its output.
+///
+/// The least-squares solution of a layer with a replaced weight is passed to `constrain`, then the layer's bias restores the means of its outputs. Other layers are refitted freely. Replaced constants of layers
+/// that cannot be refitted are part of the result as they are.
+///
+/// # Errors
+/// The conditions of [`repair`].
+pub fn refit_constrained(
+    graph: &Graph,
+    channels: &Channels,
+    replaced: &BTreeMap<ValueId, Tensor>,
+    (device, images): (&Device, &Images),
+    constrain: &mut Constrain<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Repaired> {
+    let change = Change { removed: &BTreeSet::new(), replaced, how: Repair::Full };
+    let mut repaired =
+        refit_targets(graph, channels, &change, (device, images), &mut Some(constrain), observer)?;
+    for (&value, tensor) in replaced {
+        repaired.constants.entry(graph.name(value).to_owned()).or_insert_with(|| tensor.clone());
+    }
+    Ok(repaired)
+}
+
+/// The difference between the original and the network that is repaired.
+struct Change<'a> {
+    removed: &'a BTreeSet<Label>,
+    replaced: &'a Replaced,
+    how: Repair,
+}
+
+/// Refits all targets of a changed network.
+fn refit_targets(
+    graph: &Graph,
+    channels: &Channels,
+    change: &Change,
+    (device, images): (&Device, &Images),
+    constrain: &mut Option<&mut Constrain<'_>>,
+    observer: &mut dyn Observer,
+) -> Result<Repaired> {
+    let how = change.how;
+    let (facts, samples) = repair_facts((graph, channels), images)?;
+    let of = (change.removed, change.replaced);
+    let mut paired = PairedGraph::of(graph, (&facts, samples), channels, of, how)?;
     let mut cache = ActivationCache::new(graph, images, samples);
     let mut repaired = Repaired { skipped: std::mem::take(&mut paired.skipped), ..Repaired::default() };
     staged(observer, Stage::Repairing, paired.targets.len(), |observer| {
@@ -119,9 +166,10 @@ pub fn repair(
             let sums = sums.map_err(|e| e.node(node()).file(&graph.path))?;
             let again =
                 |paired: &PairedGraph, wanted| cache.sum((&paired.graph, &paired.facts, device), wanted);
-            let refit =
-                fit::refit(graph, &mut paired, at, (&sums, how), &again).map_err(|e| e.file(&graph.path))?;
-            repaired.refits.push(refit);
+            let weight = target.taps.weight;
+            let constrain = constrain.as_deref_mut().filter(|_| change.replaced.contains_key(&weight));
+            let refit = fit::refit(graph, &mut paired, at, (&sums, how), &again, constrain);
+            repaired.refits.push(refit.map_err(|e| e.file(&graph.path))?);
             advance(observer, at + 1)?;
         }
         Ok(())

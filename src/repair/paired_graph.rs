@@ -12,7 +12,7 @@
 //! Removed channels that are constant are part of biases, as in the masked reference. A refit finds its layer's own bias
 //! itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Repair;
 use super::clamp::{bounds, regression_target};
@@ -95,11 +95,16 @@ fn masked_constant(
     Ok(masked.map(|data| Tensor { dtype: tensor.dtype, ..Tensor::float(&tensor.shape, data) }))
 }
 
+/// Constants of the original with other elements in the changed network.
+pub(super) type Replaced = BTreeMap<ValueId, Tensor>;
+
 /// State of the construction of a paired graph.
 struct PairedGraphBuilder<'a> {
     original: &'a Graph,
     channels: &'a Channels,
     removed: &'a BTreeSet<Label>,
+    /// Constants that differ in the changed network.
+    replaced: &'a Replaced,
     facts: &'a Facts,
     /// The indices that stay, for each value of the original.
     kept: IdVec<ValueId, Kept>,
@@ -113,7 +118,9 @@ struct PairedGraphBuilder<'a> {
 }
 
 impl PairedGraph {
-    /// Builds the paired graph for a cut of the classes `removed`, at the batch size of `facts`, for a repair.
+    /// Builds the paired graph for a cut of the classes `removed` and `replaced` constants, for a repair.
+    ///
+    /// The batch size is that of `facts`.
     ///
     /// # Errors
     /// Weights that are not floats, shapes that cannot be inferred.
@@ -121,13 +128,14 @@ impl PairedGraph {
         original: &Graph,
         (facts, samples): (&Facts, Samples),
         channels: &Channels,
-        removed: &BTreeSet<Label>,
+        (removed, replaced): (&BTreeSet<Label>, &Replaced),
         how: Repair,
     ) -> Result<Self> {
         let mut builder = PairedGraphBuilder {
             original,
             channels,
             removed,
+            replaced,
             facts,
             kept: kept_indices(original, channels, removed)?,
             graph: original.clone(),
@@ -146,7 +154,8 @@ impl PairedGraph {
             }
             let sum = all.get(&id).and_then(|taps| builder.residual_sum(taps));
             let sum = sum.filter(|(_, residuals)| residuals.iter().any(|&v| builder.copies[v] != v));
-            let cut = node.inputs.iter().flatten().any(|&v| builder.consumes_removed(v));
+            let differs = |&v: &ValueId| builder.consumes_removed(v) || replaced.contains_key(&v);
+            let cut = node.inputs.iter().flatten().any(differs);
             let changed = node.inputs.iter().flatten().any(|&v| builder.copies[v] != v);
             if !(cut || changed || sum.is_some()) {
                 continue;
@@ -231,7 +240,11 @@ impl PairedGraphBuilder<'_> {
         if !taps.layer.plain {
             return Err("multiplies its weights by a factor");
         }
-        input_view(self.original, self.facts, taps).ok_or("reads no tensor of channels")
+        let view = input_view(self.original, self.facts, taps).ok_or("reads no tensor of channels")?;
+        if view.kind == LayerInput::Positions && self.replaced.contains_key(&taps.weight) {
+            return Err("is not linear in patches of its input");
+        }
+        Ok(view)
     }
 
     /// Copies a node into the pruned network; with `refit`, the layer gets its own weights and a bias.
@@ -243,8 +256,9 @@ impl PairedGraphBuilder<'_> {
         for (i, value) in node.inputs.iter().enumerate() {
             let Some(value) = *value else { continue };
             let Some(tensor) = self.facts.get(value).and_then(|f| f.value.as_ref()) else { continue };
-            if let Some(zeroed) = masked_constant(self.channels, value, tensor, self.removed)? {
-                inputs[i] = Some(self.graph.add_value(named(self.original.name(value)), Some(zeroed)));
+            let zeroed = masked_constant(self.channels, value, tensor, self.removed)?;
+            if let Some(changed) = zeroed.or_else(|| self.replaced.get(&value).cloned()) {
+                inputs[i] = Some(self.graph.add_value(named(self.original.name(value)), Some(changed)));
             }
         }
         if let Some(layer) = node.op.layer().filter(|_| refit)

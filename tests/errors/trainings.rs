@@ -37,6 +37,10 @@ const TRAININGS: &[(&str, &str)] = &[
         "finetune sixteen.onnx --teacher sixteen.onnx --data images.npz --epochs 1 OUT",
     ),
     ("a training of no weights", "finetune bare.onnx --teacher bare.onnx --data images.npz --epochs 1 OUT"),
+    ("shared weights of a network without layers", "quantize bare.onnx --palette 4bit OUT"),
+    ("shared weights of small layers", "quantize good.onnx --palette 8bit --data images.npz --force OUT"),
+    ("a repair of shared weights without images", "quantize good.onnx --palette 4bit --repair full OUT"),
+    ("a palette of other bits", "quantize good.onnx --palette 5bit OUT"),
     (
         "a training through a node without a gradient",
         "finetune sampled.onnx --teacher sampled.onnx --data images.npz --epochs 1 OUT",
