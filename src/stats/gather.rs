@@ -283,7 +283,8 @@ impl<'a> Gatherer<'a> {
             let part = done..done + count;
             self.run(&batch.data[part.start * len..part.end * len], labels.map(|l| &l[part]))?;
             self.profile.header.images += count as u64;
-            if (before + count) / CHUNK > before / CHUNK {
+            // Counts of values are exact, so they can stay on the device.
+            if (before + count) / CHUNK > before / CHUNK && !self.matrices.is_empty() {
                 self.take_sums()?;
             }
             done += count;
