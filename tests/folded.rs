@@ -234,7 +234,14 @@ fn images(count: usize) -> Batch {
 
 fn gathered(graph: &Graph, device: &Device, batch: Option<usize>, images: &Batch) -> Profile {
     let sample = images.sample.clone();
-    let wants = GatherOptions { batch, images: images.count, sample, classes: 0, gram: GramKind::Both };
+    let wants = GatherOptions {
+        batch,
+        images: images.count,
+        sample,
+        classes: 0,
+        gram: GramKind::Both,
+        histograms: vec![],
+    };
     let fresh = Profile::of_weights(graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(graph, device, &wants, fresh).unwrap();
     gatherer.feed(images).unwrap();

@@ -61,6 +61,7 @@ fn every_shader_except_indices_sums_and_transforms_takes_f16() {
         "sum_squares",
         "topk",
         "unfold",
+        "value_counts",
     ];
     for row in KERNELS {
         let cases = cases_of(row);

@@ -215,7 +215,7 @@ fn noise(size: [usize; 2], count: usize) -> Batch {
 fn gathered(sizes: Option<[usize; 2]>, device: &Device, gram: GramKind, batches: &[Batch]) -> Profile {
     let graph = Graph::from_model(&resized(&demo(), sizes)).unwrap();
     let sample = batches[0].sample.clone();
-    let wants = GatherOptions { batch: Some(2), images: 9, sample, classes: 0, gram };
+    let wants = GatherOptions { batch: Some(2), images: 9, sample, classes: 0, gram, histograms: vec![] };
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(&graph, device, &wants, fresh).unwrap();
     batches.iter().for_each(|batch| gatherer.feed(batch).unwrap());
@@ -274,6 +274,7 @@ fn the_error_bars_are_calibrated() {
         classes: 0,
         images: 1,
         sample: SampleShape::of_one(&[3, 32, 32]),
+        histograms: vec![],
     };
     let fresh = Profile::of_weights(&graph, Header::default(), Distances::None).unwrap();
     let mut gatherer = Gatherer::new(&graph, &Device::Cpu, &wants, fresh).unwrap();

@@ -112,6 +112,7 @@ pub(crate) fn profile(
         measure_overhead: false,
         order,
         gradients: options.flag("gradients")? || needs.gradients,
+        histograms: options.flag("histograms")?,
         stop: confidence.map(|confidence| StopWhenConfident { confidence, cut }),
     };
     if let Some(stop) = &profiling.stop {

@@ -84,7 +84,7 @@ const HEADINGS: [Heading; 12] = [
     Heading {
         title: "Statistics",
         common: &["gram", "gradients", "confidence", "profile:resume"],
-        more: &["no_classes", "measure_overhead"],
+        more: &["histograms", "no_classes", "measure_overhead"],
     },
     Heading {
         title: "Output",

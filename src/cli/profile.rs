@@ -47,6 +47,11 @@ pub(super) struct Args {
     /// The criteria taylor and fisher need them. They take a second pass over the images.
     #[arg(long)]
     gradients: bool,
+    /// Also count the values of each tensor, for the ranges of a quantization.
+    ///
+    /// Tensors that integers may represent are counted: inputs, and results of layers, sums and activations.
+    #[arg(long)]
+    histograms: bool,
     /// Continue an interrupted run, whose profile is the output file.
     #[arg(long)]
     resume: bool,
@@ -128,6 +133,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
         measure_overhead: args.measure_overhead,
         order,
         gradients: args.gradients || needs.gradients,
+        histograms: args.histograms,
         stop: args.stop(Some(&network))?,
     };
     let resume = args.resume.then(|| Resume::load(args.output.path())).transpose()?;
@@ -197,7 +203,7 @@ fn print(
         "overhead": overhead.map(|((with, without), _)| with / without - 1.0),
         "layers": layers, "channels": channels, "confidence": confidence,
         "settled": profiled.map(|p| p.settled), "complete": complete, "out": out,
-        "preprocessing": preprocessing,
+        "histograms": profile.values.len(), "preprocessing": preprocessing,
     }));
     Ok(if complete { Answer::Yes } else { Answer::No })
 }

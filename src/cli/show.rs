@@ -10,7 +10,7 @@ use super::output_guard::OutputGuard;
 use super::streams::OutputFile;
 use super::table::{Table, WIDTH};
 use crate::error::{Error, Result};
-use crate::pipeline::{ChannelTable, Profile, layer_means};
+use crate::pipeline::{ChannelTable, Profile, RangeMethod, ValueRanges, layer_means, value_ranges};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MergeArgs {
@@ -79,6 +79,10 @@ pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
         ]);
     }
     table.lines(WIDTH).for_each(|line| output.line(line));
+    let ranges = value_ranges(&profile);
+    if !ranges.is_empty() {
+        range_table(&ranges).lines(WIDTH).for_each(|line| output.line(line));
+    }
     let layers = means.iter().map(|layer| {
         json!({
             "node": layer.node, "channels": layer.channels, "l1": layer.l1, "mean_abs": layer.mean_abs,
@@ -87,6 +91,37 @@ pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<Answer> {
     });
     output.result(&json!({
         "header": profile.header, "columns": profile.columns(), "layers": layers.collect::<Vec<_>>(),
+        "values": ranges.iter().map(range_fields).collect::<Vec<_>>(),
     }));
     Ok(Answer::Yes)
+}
+
+/// Returns the ranges for 256 integers as a table.
+fn range_table(ranges: &[ValueRanges]) -> Table {
+    let methods = ranges.iter().map(|tensor| &tensor.asymmetric).max_by_key(|methods| methods.len());
+    let methods: Vec<String> =
+        methods.into_iter().flatten().map(|(method, _)| format!("by {method}")).collect();
+    let head = ["*tensor", "values", "not finite"].into_iter().chain(methods.iter().map(String::as_str));
+    let mut table = Table::new(&head.collect::<Vec<_>>());
+    for tensor in ranges {
+        let cells = (0..methods.len()).map(|method| {
+            let range = tensor.asymmetric.get(method).map(|(_, range)| range);
+            range.map_or_else(|| "none".to_owned(), |(low, high)| format!("{low:.4} to {high:.4}"))
+        });
+        let counts = [tensor.values, tensor.nan + tensor.infinite].map(|count| count.to_string());
+        table.row([tensor.tensor.clone()].into_iter().chain(counts).chain(cells));
+    }
+    table
+}
+
+/// Returns the counts and ranges of a tensor for `--json`.
+fn range_fields(tensor: &ValueRanges) -> serde_json::Value {
+    let by = |methods: &[(RangeMethod, (f64, f64))]| -> serde_json::Map<String, serde_json::Value> {
+        methods.iter().map(|(method, range)| (method.to_string(), json!(range))).collect()
+    };
+    json!({
+        "tensor": tensor.tensor, "values": tensor.values, "nan": tensor.nan, "infinite": tensor.infinite,
+        "min": tensor.extremes.map(|both| both.0), "max": tensor.extremes.map(|both| both.1),
+        "asymmetric": by(&tensor.asymmetric), "symmetric": by(&tensor.symmetric),
+    })
 }

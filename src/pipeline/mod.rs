@@ -65,6 +65,7 @@ mod tests;
 mod trained_rounds;
 mod training;
 mod training_record;
+mod value_ranges;
 mod whole_cut;
 
 pub use benchmark::{Benchmark, BenchmarkOptions, Performance, autotune, benchmark};
@@ -102,6 +103,7 @@ pub use summary::{CoupledSummary, GroupSummary, LayerSummary, NetworkSummary};
 pub use sweep::{Sweep, SweepBudget, SweptBudget, check_targets, sweep};
 pub use training::{add_training, profile_checkpoints};
 pub use training_record::{Round, TrainingPoint, TrainingRecord};
+pub use value_ranges::{ValueRanges, value_ranges};
 
 pub use crate::bench::layers::LayerRate;
 pub use crate::bench::peak_rates::PeakRates;
@@ -123,6 +125,7 @@ pub use crate::prune::{
 };
 pub use crate::quantize::coding::{CodedSize, CodedTensor};
 pub use crate::quantize::palette::PaletteBits;
+pub use crate::quantize::range::RangeMethod;
 pub use crate::repair::Repair;
 pub use crate::report::{Cost, Page, render};
 pub use crate::stats::{Distances, GramKind, Profile};

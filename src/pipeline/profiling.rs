@@ -14,10 +14,11 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
+use crate::graph::facts::Facts;
 use crate::observer::{Notice, Observer, Stage, staged};
 use crate::onnx::Model;
 use crate::prune::Needs;
-use crate::stats::{Distances, GatherOptions, Gatherer, GramKind, Header, Profile};
+use crate::stats::{Distances, GatherOptions, Gatherer, GramKind, Header, Profile, value_targets};
 use crate::tensor::SampleShape;
 
 /// How statistics are gathered.
@@ -37,6 +38,8 @@ pub struct ProfileOptions {
     pub order: Option<u64>,
     /// True to gather gradients too, in a pass of their own after the statistics.
     pub gradients: bool,
+    /// True to count the values of the tensors that integers may represent, for the ranges of a quantization.
+    pub histograms: bool,
     /// The confidence of a cut at which the pass ends early.
     pub stop: Option<StopWhenConfident>,
 }
@@ -51,6 +54,7 @@ impl Default for ProfileOptions {
             measure_overhead: false,
             order: None,
             gradients: false,
+            histograms: false,
             stop: None,
         }
     }
@@ -282,12 +286,17 @@ fn gathered(
         None => Profile::of_weights(graph, header, options.distances)?,
     };
     let labels = data.labels().filter(|_| options.classes).and_then(|labels| labels.iter().max());
+    let histograms = match options.histograms {
+        true => value_targets(graph, &Facts::at_own_size(graph)?),
+        false => vec![],
+    };
     let wants = GatherOptions {
         batch: options.batch,
         images: data.len(),
         sample: source.sample()?,
         classes: labels.map_or(0, |&largest| largest as usize + 1),
         gram: options.gram,
+        histograms,
     };
     let (start, before) = (fresh.header.position, fresh.header.images);
     let mut gatherer = Gatherer::new(graph, device, &wants, fresh)?;

@@ -12,10 +12,11 @@ use super::image_variation::{FEATURES, PAIRS};
 use super::profile::{Header, LayerProfile, Profile, VERSION};
 use super::{
     Activity, GateSums, GradientTrajectory, GramMatrix, Histogram, ImageVariation, Moments, Trajectory,
-    WeightStats,
+    ValueHistogram, WeightStats,
 };
 use crate::error::{Error, Result};
 use crate::file::write_whole;
+use crate::kernels::moments::value_bins;
 
 /// The metadata entry that contains the header.
 const HEADER: &str = "secateur";
@@ -50,6 +51,16 @@ impl Writer {
 
     fn vector(&mut self, name: String, values: &[f64]) {
         self.floats(name, &[values.len()], values.iter().copied());
+    }
+
+    fn histogram(&mut self, i: usize, histogram: &ValueHistogram) {
+        let (name, n) = (|column: &str| format!("values/{i}/{column}"), histogram.bins.len());
+        self.exponents(name("bins"), &[n], histogram.bins.keys().copied());
+        self.images(name("counts"), &[n], histogram.bins.values().copied());
+        let others = [histogram.nan, histogram.infinite[0], histogram.infinite[1]];
+        self.images(name("not_finite"), &[3], others.into_iter());
+        let extremes = [histogram.positive, histogram.negative].map(Option::unwrap_or_default);
+        self.floats(name("extremes"), &[2, 2], extremes.into_iter().flatten().map(f64::from));
     }
 
     fn rows(&mut self, name: String, rows: &[Vec<f64>]) {
@@ -131,6 +142,7 @@ fn columns(profile: &Profile) -> Vec<FileTensor> {
     for (i, gram) in profile.grams.iter().enumerate() {
         writer.vector(format!("gram/{i}"), &gram.packed);
     }
+    profile.values.iter().enumerate().for_each(|(i, histogram)| writer.histogram(i, histogram));
     writer.0
 }
 
@@ -217,6 +229,28 @@ impl TensorReader<'_> {
             }
         };
         Ok((0..n).map(activity).collect())
+    }
+
+    fn histogram(&self, i: usize) -> Result<ValueHistogram> {
+        let name = |column: &str| format!("values/{i}/{column}");
+        let bins = self.exponents(&name("bins"))?;
+        let counts = self.of(&name("counts"), self.images(&name("counts"))?, bins.len(), 1)?;
+        let others = self.of(&name("not_finite"), self.images(&name("not_finite"))?, 3, 1)?;
+        let extremes = self.of(&name("extremes"), self.floats(&name("extremes"))?, 2, 2)?;
+        let side = |side: usize| {
+            let both = [extremes[2 * side] as f32, extremes[2 * side + 1] as f32];
+            (both[1] > 0.0).then_some(both)
+        };
+        if let Some(bin) = bins.iter().find(|bin| bin.unsigned_abs() as usize > value_bins::SIDE) {
+            return Err(bad(self.path, format!("{} has a bin {bin}", name("bins"))));
+        }
+        Ok(ValueHistogram {
+            bins: bins.into_iter().zip(counts).collect(),
+            positive: side(0),
+            negative: side(1),
+            nan: others[0],
+            infinite: [others[1], others[2]],
+        })
     }
 
     /// Returns the gradients of a layer with as many channels as its other columns, or with none.
@@ -358,7 +392,8 @@ impl Profile {
                 packed,
             });
         }
-        Ok(Self { header, layers, classes, grams })
+        let values = (0..header.values.len()).map(|i| reader.histogram(i)).collect::<Result<_>>()?;
+        Ok(Self { header, layers, classes, grams, values })
     }
 }
 

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::layers::{LayerTaps, layers, place, positions};
-use super::samples::{Samples, mixed_value};
+use super::samples::{Samples, mixed_value, pass_batch};
 use super::second_moments::{GramPart, GramTarget, gram_targets, header};
-use super::{Activity, Distances, GramKind, GramMatrix, Header, Moments, Profile};
+use super::value_histogram::ValueSums;
+use super::value_pass::{count_probes, countable};
+use super::{Activity, Distances, GramKind, GramMatrix, Header, Moments, Profile, ValueHistogram};
 use crate::data::{Batch, Dataset, SHARD_UNIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
-use crate::graph::facts::{Facts, takes_batches};
+use crate::graph::facts::Facts;
 use crate::graph::{Graph, Sizes, ValueId};
 use crate::kernels::moments::ChannelStats;
 use crate::plan::Probe;
@@ -35,16 +37,19 @@ pub struct GatherOptions {
     pub classes: usize,
     /// Second moments to gather.
     pub gram: GramKind,
+    /// Tensors whose values are counted, as [`value_targets`](super::value_targets) selects them.
+    pub histograms: Vec<ValueId>,
 }
 
 impl GatherOptions {
-    /// Derives options from a data set, with an automatic batch size and channel moments.
+    /// Derives options from a data set, with an automatic batch size, channel moments and no histograms.
     ///
     /// # Errors
     /// Data that cannot be read.
     pub fn of(data: &Dataset) -> Result<Self> {
         let classes = data.labels().and_then(|l| l.iter().max()).map_or(0, |&most| most as usize + 1);
-        Ok(Self { batch: None, images: data.len(), sample: data.sample()?, classes, gram: GramKind::Channel })
+        let (images, sample, gram) = (data.len(), data.sample()?, GramKind::Channel);
+        Ok(Self { batch: None, images, sample, classes, gram, histograms: vec![] })
     }
 }
 
@@ -69,6 +74,8 @@ pub struct Gatherer<'a> {
     kernels: Vec<ChannelStats>,
     /// The matrix of each of the session's sums.
     matrices: Vec<usize>,
+    /// Counts of the tensors in [`Profile::values`] that the profile lacks yet.
+    counts: Vec<ValueSums>,
     profile: Profile,
 }
 
@@ -81,6 +88,8 @@ struct ProbedNetwork<'a> {
     device: &'a Device,
     taps: Vec<LayerTaps>,
     gram: GramKind,
+    /// Tensors whose values are counted, in the order of [`Profile::values`].
+    counted: Vec<ValueId>,
     /// Images per run, from [`GatherOptions`].
     batch: Option<usize>,
     images: usize,
@@ -143,7 +152,8 @@ impl ProbedNetwork<'_> {
                 kernel: Arc::new(kernel),
             }
         });
-        reductions.chain(grams).collect()
+        let counts = count_probes(&self.graph, facts, self.samples(facts), &self.counted);
+        reductions.chain(grams).chain(counts).collect()
     }
 }
 
@@ -178,27 +188,18 @@ impl<'a> Gatherer<'a> {
         let taps = layers(graph, &own);
         let gram_targets = gram_targets(graph, &own, &taps, wants.gram);
         // Networks that do not keep samples apart run one sample at a time.
+        let counted = countable(graph, &own, &wants.histograms)?;
         let watched = taps.iter().map(|t| t.pre).chain(gram_targets.iter().flat_map(GramTarget::values));
-        let mixed = mixed_value(graph, watched)?;
-        let batch = match mixed.filter(|_| takes_batches(graph)) {
-            Some(value) if wants.batch.is_some_and(|b| b > 1) => {
-                return Err(Error::new("the network mixes the images of a batch")
-                    .file(&graph.path)
-                    .node(graph.name(value))
-                    .expected("a `batch` of 1")
-                    .got(wants.batch.unwrap_or_default().to_string())
-                    .remedy("leave out `batch`"));
-            }
-            Some(_) => Some(1),
-            None => wants.batch,
-        };
+        let mixed = mixed_value(graph, watched.chain(counted.iter().copied()))?;
+        let batch = pass_batch(graph, mixed, wants.batch)?;
         // Before the network is loaded: some matrices are too large.
         let samples = Samples::of(&own, mixed.is_some());
         let grams = gram_targets.iter().map(|target| target.empty(graph, &own, samples));
         let grams = grams.collect::<Result<Vec<_>>>()?;
         let (gram, images, mixed) = (wants.gram, wants.images, mixed.is_some());
         let (graph, joined) = (graph.clone(), BTreeMap::new());
-        let mut network = ProbedNetwork { graph, joined, device, taps, gram, batch, images, mixed };
+        let names: Vec<String> = counted.iter().map(|&value| graph.name(value).to_owned()).collect();
+        let mut network = ProbedNetwork { graph, joined, device, taps, gram, counted, batch, images, mixed };
         network.join(&gram_targets)?;
         let (session, kernels, matrices) = network.load(&wants.sample)?;
         let channels: usize = kernels.iter().map(|k| k.channels).sum();
@@ -222,6 +223,8 @@ impl<'a> Gatherer<'a> {
         if profile.header.images == 0 {
             profile.header.grams = grams.iter().map(header).collect();
             profile.grams = grams;
+            profile.values = vec![ValueHistogram::default(); names.len()];
+            profile.header.values = names;
         } else if grams.len() != profile.grams.len()
             || !grams.iter().zip(&profile.grams).all(|(a, b)| a.fits(b))
         {
@@ -235,8 +238,15 @@ impl<'a> Gatherer<'a> {
                 .expected(text(&profile.grams))
                 .got(text(&grams))
                 .remedy("give the `gram` of the earlier pass"));
+        } else if names != profile.header.values {
+            let text = |names: &[String]| format!("histograms of {} tensors", names.len());
+            return Err(Error::new("the profile to resume has histograms of other tensors")
+                .expected(text(&profile.header.values))
+                .got(text(&names))
+                .remedy("give the `histograms` of the earlier pass"));
         }
-        Ok(Self { network, session, kernels, matrices, profile })
+        let counts = vec![ValueSums::default(); profile.values.len()];
+        Ok(Self { network, session, kernels, matrices, counts, profile })
     }
 
     /// Returns the images per run, for images of the first one's size.
@@ -256,9 +266,9 @@ impl<'a> Gatherer<'a> {
                 .expected(format!("below {classes}"))
                 .got(label.to_string()));
         }
-        let Self { network, session, kernels, matrices, profile } = self;
+        let Self { network, session, kernels, matrices, counts, profile } = self;
         session.adapt(&batch.sample, |old| {
-            add_sums(old, matrices, profile)?;
+            add_sums(old, matrices, counts, profile)?;
             let (new, of_new, parts) = network.load(&batch.sample)?;
             (*kernels, *matrices) = (of_new, parts);
             Ok(new)
@@ -303,7 +313,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn take_sums(&mut self) -> Result<()> {
-        add_sums(&mut self.session, &self.matrices, &mut self.profile)
+        add_sums(&mut self.session, &self.matrices, &mut self.counts, &mut self.profile)
     }
 
     /// Returns the number of images gathered so far.
@@ -324,6 +334,7 @@ impl<'a> Gatherer<'a> {
         }
         self.profile.classes.fill(0);
         self.profile.grams.iter_mut().for_each(|g| g.packed.fill(0.0));
+        self.profile.values.fill(ValueHistogram::default());
         (self.profile.header.images, self.profile.header.position) = (0, 0);
         Ok(whole)
     }
@@ -343,6 +354,9 @@ impl<'a> Gatherer<'a> {
     /// A device that fails.
     pub fn profile(&mut self) -> Result<&Profile> {
         self.take_sums()?;
+        for (histogram, counts) in self.profile.values.iter_mut().zip(&mut self.counts) {
+            histogram.add_sums(&std::mem::take(counts));
+        }
         // Without an activation, statistics before and after are equal.
         for (layer, _) in
             self.profile.layers.iter_mut().zip(&self.network.taps).filter(|(_, t)| t.post.is_none())
@@ -353,13 +367,19 @@ impl<'a> Gatherer<'a> {
     }
 }
 
-/// Adds the sums on the device to the Gram matrices; `matrices` has the index of the matrix of each sum.
-fn add_sums(session: &mut Session, matrices: &[usize], profile: &mut Profile) -> Result<()> {
+/// Adds the sums on the device to the Gram matrices, whose indices are `matrices`, and to the counts of values.
+fn add_sums(
+    session: &mut Session,
+    matrices: &[usize],
+    counts: &mut [ValueSums],
+    profile: &mut Profile,
+) -> Result<()> {
     let sums = session.take_sums()?;
     profile.grams.par_iter_mut().enumerate().for_each(|(matrix, gram)| {
         let own = matrices.iter().zip(&sums).filter(|(of, _)| **of == matrix);
         own.for_each(|(_, sums)| gram.add(sums));
     });
+    counts.par_iter_mut().zip(&sums[matrices.len()..]).for_each(|(counts, sums)| counts.add(sums));
     Ok(())
 }
 

@@ -34,6 +34,10 @@ impl Histogram {
         if !value.is_finite() {
             return;
         }
+        if let Some(at) = self.covered(value) {
+            self.counts[at] += 1;
+            return;
+        }
         let magnitude = if value == 0.0 { LEAST } else { (value.abs().log2().floor() as i32) - DIGITS };
         let exponent = magnitude.max(LEAST);
         if exponent > self.exponent {
@@ -43,6 +47,16 @@ impl Histogram {
         self.include(bin, bin);
         let at = (value * f64::from(-self.exponent).exp2()).floor() as i64 - self.first;
         self.counts[at as usize] += 1;
+    }
+
+    /// Returns the place of a value in the range that the counts already cover, in which nearly all values are.
+    fn covered(&self, value: f64) -> Option<usize> {
+        let scaled = value * f64::from_bits(u64::from((1023 - self.exponent).unsigned_abs()) << 52);
+        if self.counts[0] == 0 || scaled.abs() >= (1i64 << DIGITS) as f64 {
+            return None;
+        }
+        let at = scaled.floor() as i64 - self.first;
+        usize::try_from(at).ok().filter(|&at| at < BINS)
     }
 
     /// Adds the counts of another histogram.

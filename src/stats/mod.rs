@@ -21,6 +21,9 @@ mod profile;
 mod samples;
 mod second_moments;
 mod trajectory;
+mod value_histogram;
+mod value_pass;
+mod value_targets;
 mod weights;
 
 pub use activity::{Activity, DERIVED, DerivedStatistic};
@@ -39,5 +42,8 @@ pub use profile::{GramHeader, Header, LayerProfile, Profile, Sensitivity, VERSIO
 pub use samples::Samples;
 pub(crate) use samples::mixed_value;
 pub use trajectory::{GradientTrajectory, Trajectory, trajectories};
+pub use value_histogram::{ValueBin, ValueHistogram};
+pub use value_pass::value_histograms;
+pub use value_targets::value_targets;
 pub(crate) use weights::filters;
 pub use weights::{Distances, WeightStats};

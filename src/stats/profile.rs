@@ -9,6 +9,7 @@ use super::gates::{GateSums, GradientHeader};
 use super::gram::GramMatrix;
 use super::layers::{LayerTaps, layers};
 use super::trajectory::Trajectory;
+use super::value_histogram::ValueHistogram;
 use super::weights::{Distances, WeightStats, weight_stats};
 use crate::data::Preprocessing;
 use crate::error::{Error, Result};
@@ -47,6 +48,9 @@ pub struct Header {
     pub layers: Vec<(String, String)>,
     /// Headers of the Gram matrices.
     pub grams: Vec<GramHeader>,
+    /// Names of the tensors whose values were counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
     /// File name and SHA-256 of each checkpoint before this model, oldest first.
     pub checkpoints: Vec<(String, String)>,
     /// Measured losses of the network's output without some channels, as far as probing went.
@@ -131,6 +135,7 @@ impl Default for Header {
             device: String::new(),
             layers: vec![],
             grams: vec![],
+            values: vec![],
             checkpoints: vec![],
             sensitivity: vec![],
             gradients: None,
@@ -189,6 +194,8 @@ pub struct Profile {
     pub classes: Vec<u64>,
     /// Second moments of the tensors that layers consume.
     pub grams: Vec<GramMatrix>,
+    /// Histograms of the values of the tensors in [`Header::values`], in their order.
+    pub values: Vec<ValueHistogram>,
 }
 
 impl LayerProfile {
@@ -202,7 +209,7 @@ impl Profile {
     /// Creates a profile of layers without images.
     pub fn new(mut header: Header, layers: Vec<LayerProfile>) -> Self {
         header.layers = layers.iter().map(|l| (l.node.clone(), l.op.clone())).collect();
-        Self { header, layers, classes: vec![], grams: vec![] }
+        Self { header, layers, classes: vec![], grams: vec![], values: vec![] }
     }
 
     /// Computes the profile of a network's weights, without data.
@@ -262,6 +269,7 @@ impl Profile {
         for (ours, theirs) in self.grams.iter_mut().zip(&other.grams) {
             ours.merge(theirs);
         }
+        self.values.iter_mut().zip(&other.values).for_each(|(ours, theirs)| ours.merge(theirs));
         if let (Some(ours), Some(theirs)) = (&mut self.header.gradients, &other.header.gradients) {
             ours.merge(theirs);
             self.layers.iter_mut().zip(&other.layers).for_each(|(a, b)| a.gates.merge(&b.gates));
@@ -316,6 +324,10 @@ impl Profile {
         if self.grams.len() != other.grams.len() || !fit {
             let count = |p: &Self| format!("{} matrices", p.grams.len());
             return differ("their Gram matrices", count(self), count(other));
+        }
+        if a.values != b.values {
+            let text = |h: &Header| format!("histograms of {} tensors", h.values.len());
+            return differ("their histograms", text(a), text(b));
         }
         Ok(())
     }

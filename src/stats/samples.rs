@@ -4,7 +4,7 @@
 //! frames of a clip. A tensor then has several slices of each sample, which are consecutive or not. Statistics by
 //! sample need consecutive ones. Otherwise, a pass has one sample, to which all of its values belong.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::{Session, SessionOptions};
 use crate::graph::facts::{Facts, takes_batches};
@@ -58,6 +58,29 @@ pub(crate) fn mixed_value(graph: &Graph, values: impl Iterator<Item = ValueId>) 
     let several = |value: &ValueId| one.shape(*value).first() != Some(&1);
     let folded: Vec<ValueId> = values.into_iter().filter(several).collect();
     dependent_value(graph, &two, Some(2), &folded)
+}
+
+/// Returns the batch of a pass: 1 if a value mixes the samples, else the wanted one.
+///
+/// # Errors
+/// A wanted batch of several samples that the network mixes.
+pub(super) fn pass_batch(
+    graph: &Graph,
+    mixed: Option<ValueId>,
+    wanted: Option<usize>,
+) -> Result<Option<usize>> {
+    match mixed.filter(|_| takes_batches(graph)) {
+        Some(value) if wanted.is_some_and(|b| b > 1) => {
+            Err(Error::new("the network mixes the images of a batch")
+                .file(&graph.path)
+                .node(graph.name(value))
+                .expected("a `batch` of 1")
+                .got(wanted.unwrap_or_default().to_string())
+                .remedy("leave out `batch`"))
+        }
+        Some(_) => Ok(Some(1)),
+        None => Ok(wanted),
+    }
 }
 
 /// Returns the first of `values` in which elements of other samples depend on the last sample.

@@ -123,6 +123,7 @@ pub(crate) fn fixtures() -> Files {
         "profile good.onnx --data random:4 --allow-random -o good.profile",
         "profile other.onnx --data random:4 --allow-random -o other.profile",
         "profile good.onnx --data random:4 --allow-random --gram none -o bare.profile",
+        "profile good.onnx --data random:4 --allow-random --histograms -o counted.profile",
         "profile good.onnx --data images.npz -o images.profile",
         "profile two.onnx --input x2=1 --data random:4 --allow-random -o scaled.profile",
         "profile two.onnx --input x2=2 --data random:4 --allow-random -o rescaled.profile",

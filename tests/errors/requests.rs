@@ -164,6 +164,7 @@ const REQUESTS: &[(&str, &str)] = &[
     ("profiles of images prepared otherwise", "merge good.profile images.profile OUT"),
     ("profiles with and without labels", "merge images.profile labelled.profile OUT"),
     ("profiles with other matrices", "merge good.profile bare.profile OUT"),
+    ("profiles with and without histograms", "merge good.profile counted.profile OUT"),
     (
         "the statistics of too many classes",
         "profile good.onnx --data labelled.npz --label-offset 2000000000 OUT",
@@ -191,6 +192,7 @@ const REQUESTS: &[(&str, &str)] = &[
         "profile good.onnx --data images.npz --resume -o good.profile",
     ),
     ("to resume with other matrices", "profile good.onnx RANDOM --gram none --resume -o good.profile"),
+    ("to resume with histograms", "profile good.onnx RANDOM --histograms --resume -o good.profile"),
     ("scores that are not there", "plan good.onnx --criterion file:nothing.csv --keep-macs 0.7 OUT"),
     ("scores that are none", "plan good.onnx --criterion file:bad.csv --keep-macs 0.7 OUT"),
     ("scores of one channel", "plan good.onnx --criterion file:few.csv --keep-macs 0.7 OUT"),

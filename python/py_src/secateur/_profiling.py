@@ -26,6 +26,7 @@ def profile(
     gram: str = "channel",
     by_class: bool = True,
     gradients: bool = False,
+    histograms: bool = False,
     confidence: float | None = None,
     criterion: Any = None,
     keep_macs: float | None = None,
@@ -48,6 +49,7 @@ def profile(
             and memory), "both" or "none".
         by_class: False to gather nothing by class, even if labels are known.
         gradients: True to gather gradients of a loss for the criteria taylor and fisher, in a second pass.
+        histograms: True to count the values of each tensor too, for the ranges of a quantization.
         confidence: Visit the images in random order, and stop when the cut by ``criterion`` (act-variance) and the budget
             (half of the MACs) is expected to be right to this share, between 0.5 and 1.
         criterion: Criterion of ``confidence``.
@@ -80,6 +82,7 @@ def profile(
         "gram": gram,
         "no_classes": not by_class,
         "gradients": gradients,
+        "histograms": histograms,
         "confidence": confidence,
         "keep_macs": keep_macs,
         "keep_params": keep_params,

@@ -45,6 +45,7 @@ def profile(
     gram: str = "channel",
     by_class: bool = True,
     gradients: bool = False,
+    histograms: bool = False,
     batch: int | None = None,
     device: int | str = "auto",
     actor_options: Mapping[str, Any] | None = None,
@@ -65,6 +66,7 @@ def profile(
         gram: Second moments of layer inputs, as in :func:`secateur.profile`.
         by_class: False to gather nothing by class.
         gradients: True to gather gradients for the criteria taylor and fisher.
+        histograms: True to count the values of each tensor too, for the ranges of a quantization.
         batch: Images at once. The result does not depend on it.
         device: Device of each worker. With "auto" and GPUs it is the GPU that Ray has reserved for the worker.
         actor_options: More options of Ray for the workers, such as ``{"resources": {"fast": 1}}``. Workers reserve no CPUs, so
@@ -88,7 +90,13 @@ def profile(
     cluster = operations.Cluster(
         num_gpus, concurrency, images_per_part, retries, device, actor_options, progress
     )
-    options = {"gram": gram, "by_class": by_class, "gradients": gradients, "batch": batch}
+    options = {
+        "gram": gram,
+        "by_class": by_class,
+        "gradients": gradients,
+        "histograms": histograms,
+        "batch": batch,
+    }
     return operations.profile(cluster, network, dataset, options, data_options)
 
 

@@ -153,12 +153,14 @@ impl Kernel for ChannelStats {
                 let count = self.tile.min(self.positions() - start);
                 // A tile of a custom size may exceed the buffer on the stack.
                 let mut longer = Vec::new();
-                let elements = if count <= Self::TILE {
-                    &mut elements[..count]
+                let filled = count.next_multiple_of(LANES);
+                let vectors = if count <= Self::TILE {
+                    &mut elements[..filled]
                 } else {
-                    longer.resize(count, 0.0);
+                    longer.resize(filled, 0.0);
                     &mut longer[..]
                 };
+                let elements = &mut vectors[..count];
                 if self.outer == 1 {
                     elements.copy_from_slice(&x[c * self.inner + start..][..count]);
                 } else {
@@ -167,7 +169,7 @@ impl Kernel for ChannelStats {
                         *element = x[(q / self.inner * self.channels + c) * self.inner + q % self.inner];
                     }
                 }
-                arch.dispatch(TileSums { elements, after: self.after, sums: y });
+                arch.dispatch(TileSums { vectors, count, after: self.after, sums: y });
             }
         });
     }
@@ -201,7 +203,10 @@ impl Kernel for ChannelStats {
 
 /// Computes the eight numbers of a tile, before and after an activation.
 struct TileSums<'a> {
-    elements: &'a mut [f32],
+    /// The elements, and any values that fill up the last vector.
+    vectors: &'a mut [f32],
+    /// Number of elements.
+    count: usize,
     after: Option<Activation>,
     /// Eight numbers for each side.
     sums: &'a mut [f32],
@@ -211,90 +216,103 @@ impl WithSimd for TileSums<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let (before, after) = self.sums.split_at_mut(ChannelStats::FIELDS);
-        before.copy_from_slice(&sums(self.elements));
+        before.copy_from_slice(&sums(simd, self.vectors, self.count));
         if let Some(activation) = self.after {
-            activation.apply_slice(self.elements);
-            after.copy_from_slice(&sums(self.elements));
+            activation.apply_slice(self.vectors);
+            after.copy_from_slice(&sums(simd, self.vectors, self.count));
         }
     }
 }
 
-/// Sums that are computed in lanes: element `i` of a tile belongs to lane `i` modulo 16.
+/// The most lanes of a vector; those of other instructions divide it.
 const LANES: usize = 16;
+/// The numbers of the lanes.
+const NUMBERS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
 
-/// The numbers of a tile that need no mean.
-struct Plain {
-    sum: [f32; LANES],
-    size: [f32; LANES],
-    positive: [f32; LANES],
-    min: [f32; LANES],
-    max: [f32; LANES],
+/// The numbers of a tile that need no mean, by lanes.
+struct Plain<S: Simd> {
+    sum: S::f32s,
+    size: S::f32s,
+    positive: S::f32s,
+    min: S::f32s,
+    max: S::f32s,
 }
 
-impl Plain {
-    /// Adds at most 16 elements.
+impl<S: Simd> Plain<S> {
     #[inline(always)]
-    fn add(&mut self, x: &[f32]) {
-        for (lane, &x) in x.iter().enumerate() {
-            self.sum[lane] += x;
-            self.size[lane] += x.abs();
-            self.positive[lane] += if x > 0.0 { 1.0 } else { 0.0 };
-            self.min[lane] = if x < self.min[lane] { x } else { self.min[lane] };
-            self.max[lane] = if x > self.max[lane] { x } else { self.max[lane] };
-        }
+    fn add(&mut self, simd: S, x: S::f32s) {
+        let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
+        self.sum = simd.add_f32s(self.sum, x);
+        self.size = simd.add_f32s(self.size, simd.abs_f32s(x));
+        let positive = simd.select_f32s(simd.greater_than_f32s(x, zero), one, zero);
+        self.positive = simd.add_f32s(self.positive, positive);
+    }
+
+    #[inline(always)]
+    fn bound(&mut self, simd: S, x: S::f32s) {
+        self.min = simd.min_f32s(x, self.min);
+        self.max = simd.max_f32s(x, self.max);
     }
 }
 
-/// Sums of powers of the distance from the mean.
-struct Central {
-    mean: f32,
-    second: [f32; LANES],
-    third: [f32; LANES],
-    fourth: [f32; LANES],
+/// Sums of powers of the distance from the mean, by lanes.
+struct Central<S: Simd> {
+    mean: S::f32s,
+    second: S::f32s,
+    third: S::f32s,
+    fourth: S::f32s,
 }
 
-impl Central {
-    /// Adds at most 16 elements.
+impl<S: Simd> Central<S> {
     #[inline(always)]
-    fn add(&mut self, x: &[f32]) {
-        for (lane, &x) in x.iter().enumerate() {
-            let d = x - self.mean;
-            let square = d * d;
-            self.second[lane] += square;
-            self.third[lane] += square * d;
-            self.fourth[lane] += square * square;
-        }
+    fn add(&mut self, simd: S, x: S::f32s) {
+        let d = simd.sub_f32s(x, self.mean);
+        let square = simd.mul_f32s(d, d);
+        self.second = simd.add_f32s(self.second, square);
+        self.third = simd.mul_add_e_f32s(square, d, self.third);
+        self.fourth = simd.mul_add_e_f32s(square, square, self.fourth);
     }
 }
 
-/// The eight numbers of a tile.
+/// The eight numbers of a tile of `count` elements, whose last vector may have other values behind them.
 #[inline(always)]
-fn sums(x: &[f32]) -> [f32; ChannelStats::FIELDS] {
-    let (whole, rest) = x.as_chunks::<LANES>();
-    let none = [0.0f32; LANES];
-    let (min, max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    let mut plain = Plain { sum: none, size: none, positive: none, min, max };
-    for x in whole {
-        plain.add(x);
+fn sums<S: Simd>(simd: S, x: &[f32], count: usize) -> [f32; ChannelStats::FIELDS] {
+    let (whole, last) = S::as_simd_f32s(x).0.split_at(count / S::F32_LANES);
+    let rest = simd.splat_f32s((count % S::F32_LANES) as f32);
+    // Empty if the elements fill whole vectors.
+    let last = if count.is_multiple_of(S::F32_LANES) { &[] } else { &last[..1] };
+    let real = simd.less_than_f32s(S::as_simd_f32s(&NUMBERS).0[0], rest);
+    let none = simd.splat_f32s(0.0);
+    let (min, max) = (simd.splat_f32s(f32::INFINITY), simd.splat_f32s(f32::NEG_INFINITY));
+    let mut plain: Plain<S> = Plain { sum: none, size: none, positive: none, min, max };
+    for &x in whole {
+        plain.add(simd, x);
+        plain.bound(simd, x);
     }
-    plain.add(rest);
-    let sum: f32 = plain.sum.iter().sum();
-    let mut central = Central { mean: sum / x.len() as f32, second: none, third: none, fourth: none };
-    for x in whole {
-        central.add(x);
+    for &v in last {
+        plain.add(simd, simd.select_f32s(real, v, none));
+        plain.bound(simd, simd.select_f32s(real, v, simd.splat_f32s(x[0])));
     }
-    central.add(rest);
-    let mut least = plain.min.into_iter().fold(f32::INFINITY, f32::min);
-    let mut most = plain.max.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let sum = simd.reduce_sum_f32s(plain.sum);
+    let mean = simd.splat_f32s(sum / count as f32);
+    let mut central: Central<S> = Central { mean, second: none, third: none, fourth: none };
+    for &x in whole {
+        central.add(simd, x);
+    }
+    for &v in last {
+        central.add(simd, simd.select_f32s(real, v, mean));
+    }
+    let second = simd.reduce_sum_f32s(central.second);
+    let third = simd.reduce_sum_f32s(central.third);
+    let fourth = simd.reduce_sum_f32s(central.fourth);
+    let (size, positive) = (simd.reduce_sum_f32s(plain.size), simd.reduce_sum_f32s(plain.positive));
+    let (mut least, mut most) = (simd.reduce_min_f32s(plain.min), simd.reduce_max_f32s(plain.max));
     // Comparisons skip NaN, which a sum keeps. Infinities of both signs make it NaN, too.
-    if sum.is_nan() && x.iter().any(|x| x.is_nan()) {
+    if sum.is_nan() && x[..count].iter().any(|x| x.is_nan()) {
         (least, most) = (f32::NAN, f32::NAN);
     }
-    let [second, third, fourth, size, positive] =
-        [central.second, central.third, central.fourth, plain.size, plain.positive]
-            .map(|lanes| lanes.iter().sum());
     [sum, second, third, fourth, size, positive, least, most]
 }
 
