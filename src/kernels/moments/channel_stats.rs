@@ -229,7 +229,8 @@ impl WithSimd for TileSums<'_> {
 /// The most lanes of a vector; those of other instructions divide it.
 const LANES: usize = 16;
 /// The numbers of the lanes.
-const NUMBERS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+const NUMBERS: [f32; LANES] =
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
 
 /// The numbers of a tile that need no mean, by lanes.
 struct Plain<S: Simd> {
