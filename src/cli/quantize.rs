@@ -13,8 +13,11 @@ use super::output_guard::OutputGuard;
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::results::{judged_on, metric_json, metrics_json, print_metrics};
 use super::streams::OutputFile;
-use crate::error::Result;
-use crate::pipeline::{Agreement, CodedSize, Network, PaletteBits, Repair, SharedNetwork, share};
+use crate::error::{Error, Result};
+use crate::pipeline::{
+    Agreement, CodedSize, Evaluation, IntegerOptions, Network, PaletteBits, RangeMethod, Repair, Runtime,
+    quantize, share,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,14 +26,28 @@ pub(super) struct Args {
     /// ONNX file to write; - for standard output.
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(super) output: OutputFile,
-    /// Shared weights: the bits of an index into each layer's codebook.
+    /// Runtime whose conventions the integers follow.
+    ///
+    /// ort: activations in uint8, biases in int32. tensorrt: activations in int8 without a zero point, biases in float.
+    /// openvino: activations in uint8, biases in float.
+    #[arg(long = "for", value_name = "RUNTIME", default_value_t = Runtime::Ort, conflicts_with = "palette")]
+    runtime: Runtime,
+    /// Method that chooses the ranges of activations.
+    ///
+    /// minmax, percentile, percentile:P, entropy or mse.
+    #[arg(long, value_name = "METHOD", default_value_t = RangeMethod::Mse, conflicts_with = "palette")]
+    ranges: RangeMethod,
+    /// Node that stays in float; may be repeated.
+    #[arg(long, value_name = "NODE", conflicts_with = "palette")]
+    float: Vec<String>,
+    /// Shared weights in place of integers: the bits of an index into each layer's codebook.
     ///
     /// Each layer's weights take one of 16, 64 or 256 values. The file has the values and packed indices, and runs
     /// unchanged in ONNX Runtime. With --data, weights, values and biases are refitted to the original's outputs.
     #[arg(long, value_name = "BITS")]
-    palette: PaletteBits,
-    /// Repair of the layers: none minimizes the error of the weights alone.
-    #[arg(long, value_name = "METHOD", requires = "data")]
+    palette: Option<PaletteBits>,
+    /// Repair of layers with shared weights: none minimizes the error of the weights alone.
+    #[arg(long, value_name = "METHOD", requires_all = ["data", "palette"])]
     repair: Option<PaletteRepair>,
     #[command(flatten)]
     data: DataArgs,
@@ -69,26 +86,56 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let metric = args.metric.options(&args.data, args.judge.test(), args.force)?;
     let device = global.open(output)?;
     let mut progress = Progress::new(output);
-    let with = (calibration.as_ref(), repair);
-    let shared = share(&network, args.palette, (&device, args.batch), with, &metric, &mut progress)?;
+    let on = (&device, args.batch);
+    let found = match (args.palette, &calibration) {
+        (Some(bits), calibration) => {
+            let with = (calibration.as_ref(), repair);
+            let shared = share(&network, bits, on, with, &metric, &mut progress)?;
+            shared.model.save(args.output.path())?;
+            let kept = shared.kept.into_iter().chain(shared.unrefitted).collect();
+            Found { layers: shared.layers.len(), kept, coded: shared.coded, evaluation: shared.evaluation }
+        }
+        (None, Some(calibration)) => {
+            let (runtime, ranges, float) = (args.runtime, args.ranges, args.float.clone());
+            let options = IntegerOptions { runtime, ranges, float };
+            let integer = quantize(&network, &options, on, calibration, &metric, &mut progress)?;
+            integer.model.save(args.output.path())?;
+            let evaluation = Some(integer.evaluation);
+            Found { layers: integer.layers.len(), kept: integer.kept, coded: integer.coded, evaluation }
+        }
+        (None, None) => {
+            return Err(Error::new("integers need images for the ranges of activations")
+                .expected("`data`, or `palette`, which needs no images")
+                .remedy("set `data` to images like those that the network will see"));
+        }
+    };
     drop(progress);
-    shared.model.save(args.output.path())?;
-    print(&shared, output);
-    if let Some(found) = &shared.evaluation {
-        print_metrics(found, output);
+    print(&found, output);
+    if let Some(evaluation) = &found.evaluation {
+        print_metrics(evaluation, output);
     }
     if let Some(calibration) = &calibration {
         output.line(format!("{:<12} {}", "", judged_on(calibration)));
     }
     output.line(format!("→ {}", args.output));
-    output.result(&result(args, &shared));
+    output.result(&result(args, &found));
     Ok(Answer::Yes)
 }
 
+/// A quantized network, in either form.
+struct Found {
+    /// The number of quantized layers.
+    layers: usize,
+    /// Layers that stay as they are or were not refitted, with the reason.
+    kept: Vec<(String, &'static str)>,
+    coded: [CodedSize; 2],
+    evaluation: Option<Evaluation>,
+}
+
 /// Prints the sizes before and after, and the layers that keep their weights.
-fn print(shared: &SharedNetwork, output: &Output) {
+fn print(found: &Found, output: &Output) {
     const NAMED: usize = 5;
-    let [before, after] = &shared.coded;
+    let [before, after] = &found.coded;
     output.line(format!("{:<12} {:>14} {:>14} {:>8}", "", "before", "after", "kept"));
     let sizes: [(&str, fn(&CodedSize) -> u64); 3] =
         [("bytes", |size| size.file), ("coded bytes", CodedSize::bytes), ("gzip bytes", |size| size.gzip)];
@@ -97,12 +144,9 @@ fn print(shared: &SharedNetwork, output: &Output) {
         let share = 100.0 * after as f64 / before.max(1) as f64;
         output.line(format!("{what:<12} {:>14} {:>14} {share:>6.1} %", grouped(before), grouped(after)));
     }
-    output.line(format!(
-        "shared       {} of {} layers",
-        shared.layers.len(),
-        shared.layers.len() + shared.kept.len()
-    ));
-    for (layer, reason) in shared.kept.iter().chain(&shared.unrefitted).take(NAMED) {
+    let all = found.layers + found.kept.len();
+    output.line(format!("quantized    {} of {all} layers", found.layers));
+    for (layer, reason) in found.kept.iter().take(NAMED) {
         output.note(format!("{layer} {reason}"));
     }
 }
@@ -115,18 +159,21 @@ fn sizes(size: &CodedSize) -> Value {
     })
 }
 
-fn result(args: &Args, shared: &SharedNetwork) -> Value {
-    let found = shared.evaluation.as_ref();
-    let agreement = found.and_then(|found| found.agreement.as_ref());
-    let top1 = found.and_then(|found| {
+fn result(args: &Args, found: &Found) -> Value {
+    let evaluation = found.evaluation.as_ref();
+    let agreement = evaluation.and_then(|found| found.agreement.as_ref());
+    let top1 = evaluation.and_then(|found| {
         Some(json!({ "before": found.reference_accuracy.top1()?, "after": found.accuracy.top1()? }))
     });
+    let integers = args.palette.is_none();
     json!({
-        "before": sizes(&shared.coded[0]), "after": sizes(&shared.coded[1]), "palette": args.palette.to_string(),
-        "layers_quantized": shared.layers.len(), "layers_in_float": shared.kept.len(), "top1": top1,
+        "before": sizes(&found.coded[0]), "after": sizes(&found.coded[1]),
+        "palette": args.palette.map(|bits| bits.to_string()),
+        "for": integers.then(|| args.runtime.to_string()), "ranges": integers.then(|| args.ranges.to_string()),
+        "layers_quantized": found.layers, "layers_in_float": found.kept.len(), "top1": top1,
         "agreement": agreement.and_then(Agreement::agreement),
         "snr_db": agreement.map(Agreement::snr_db),
-        "metric": metric_json(found.and_then(|found| found.metric.as_ref())), "metrics": metrics_json(found),
-        "out": args.output.path(),
+        "metric": metric_json(evaluation.and_then(|found| found.metric.as_ref())),
+        "metrics": metrics_json(evaluation), "out": args.output.path(),
     })
 }

@@ -51,6 +51,7 @@ mod preset_trial;
 mod profiling;
 mod pruning;
 mod quality_curve;
+mod quantizing;
 mod repairing;
 mod report_builder;
 mod report_predictions;
@@ -96,6 +97,7 @@ pub use prediction_changes::{ChangedPrediction, ClassHits, Predictions};
 pub use preset_trial::{OpenData, PresetTrial, TRIAL_IMAGES, TrialMeasure, TriedRecipe, try_presets};
 pub use profiling::{ProfileOptions, Profiled, Resume, StopWhenConfident, profile};
 pub use pruning::{PruneOptions, Pruned, apply, prune};
+pub use quantizing::{IntegerNetwork, quantize};
 pub use report_builder::ReportOptions;
 pub use report_training::training_page;
 pub use reporting::{CutFiles, report};
@@ -124,6 +126,7 @@ pub use crate::prune::{
     Scope, ScoreNormalization, Stamp,
 };
 pub use crate::quantize::coding::{CodedSize, CodedTensor};
+pub use crate::quantize::integer::{ActivationScale, IntegerOptions, Runtime};
 pub use crate::quantize::palette::PaletteBits;
 pub use crate::quantize::range::RangeMethod;
 pub use crate::repair::Repair;

@@ -1,5 +1,7 @@
-//! Quantized networks: ranges of values, fewer bits for each weight, and the size of a file under entropy coding.
+//! Quantized networks: integers in place of floats, shared weights, and the size of a file under entropy coding.
 
 pub mod coding;
+pub mod integer;
+mod nodes;
 pub mod palette;
 pub mod range;

@@ -4,14 +4,15 @@
 //! nodes with constant inputs. Indices of 8 bits, and of 4 bits since opset 21, have the shape of the weight and need
 //! Cast and Gather only. Others are packed as [`packing`](super::packing) describes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::codebook::Codebook;
 use super::packing::{PaletteBits, Plane};
 use crate::error::{Error, Result};
-use crate::onnx::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
-use crate::onnx::tensor::{decode, encode};
+use crate::onnx::proto::{AttributeProto, AttributeType, NodeProto};
+use crate::onnx::tensor::decode;
 use crate::onnx::{Model, declaration};
+use crate::quantize::nodes::{NewNodes, node};
 use crate::tensor::{DType, Tensor};
 
 /// The opset whose Cast reads integers of 4 bits.
@@ -27,17 +28,7 @@ pub fn write(model: &Model, weights: &BTreeSet<String>, bits: PaletteBits) -> Re
     let mut model = model.clone();
     let (opset, listed) = (model.opset(), model.proto.ir_version() < 4);
     let graph = model.graph_mut();
-    let produced = graph.node.iter().flat_map(|node| node.output.iter().cloned());
-    let given = graph.input.iter().map(|input| input.name().to_owned());
-    let stored = graph.initializer.iter().map(|tensor| tensor.name().to_owned());
-    let mut writer = Writer {
-        bits,
-        opset,
-        names: produced.chain(given).chain(stored).collect(),
-        nodes: vec![],
-        initializers: vec![],
-        tables: BTreeMap::new(),
-    };
+    let mut writer = Writer { bits, opset, new: NewNodes::new(graph), tables: BTreeMap::new() };
     for name in weights {
         let missing = || Error::new(format!("\"{name}\" is no initializer")).internal();
         let tensor = graph.initializer.iter().find(|tensor| tensor.name() == name).ok_or_else(missing)?;
@@ -46,10 +37,10 @@ pub fn write(model: &Model, weights: &BTreeSet<String>, bits: PaletteBits) -> Re
     graph.initializer.retain(|tensor| !weights.contains(tensor.name()));
     graph.input.retain(|input| !weights.contains(input.name()));
     if listed {
-        graph.input.extend(writer.initializers.iter().map(|tensor| declaration(tensor.name(), tensor)));
+        graph.input.extend(writer.new.initializers.iter().map(|tensor| declaration(tensor.name(), tensor)));
     }
-    graph.initializer.extend(writer.initializers);
-    graph.node.splice(..0, writer.nodes);
+    graph.initializer.extend(writer.new.initializers);
+    graph.node.splice(..0, writer.new.nodes);
     model.bytes = model.to_bytes().len() as u64;
     Ok(model)
 }
@@ -58,9 +49,7 @@ pub fn write(model: &Model, weights: &BTreeSet<String>, bits: PaletteBits) -> Re
 struct Writer {
     bits: PaletteBits,
     opset: i64,
-    names: HashSet<String>,
-    nodes: Vec<NodeProto>,
-    initializers: Vec<TensorProto>,
+    new: NewNodes,
     /// The tables as indices of Gather take them, by the bits and the shift of their plane.
     tables: BTreeMap<(u32, u32), String>,
 }
@@ -79,7 +68,7 @@ impl Writer {
         let indices: Vec<u8> = numbers.iter().map(|&w| book.nearest(w.into()) as u8).collect();
         let values =
             Tensor { dtype: tensor.dtype, ..Tensor::float(&[book.values().len()], book.values().to_vec()) };
-        let codebook = self.constant(&format!("{name}.codebook"), &values);
+        let codebook = self.new.constant(&format!("{name}.codebook"), &values);
         let whole = |dtype| Tensor {
             dtype,
             ..Tensor::int(&tensor.shape, indices.iter().map(|&i| i.into()).collect())
@@ -91,7 +80,7 @@ impl Writer {
         };
         let base = format!("{name}.indices");
         if let Some(stored) = stored {
-            let stored = self.constant(&base, &stored);
+            let stored = self.new.constant(&base, &stored);
             let wide = self.wide(&stored, &base);
             self.node("Gather", &[&codebook, &wide], name, &[]);
             return Ok(());
@@ -104,7 +93,7 @@ impl Writer {
         };
         let values = self.inner("Gather", &[&codebook, &whole], &format!("{name}.values"), &[]);
         let shape = tensor.shape.iter().map(|&n| n as i64).collect();
-        let shape = self.constant(&format!("{name}.shape"), &Tensor::int(&[tensor.shape.len()], shape));
+        let shape = self.new.constant(&format!("{name}.shape"), &Tensor::int(&[tensor.shape.len()], shape));
         self.node("Reshape", &[&values, &shape], name, &[]);
         Ok(())
     }
@@ -117,7 +106,7 @@ impl Writer {
         let table = self.table(plane);
         let wide = self.wide(&packed, base);
         let rows = self.inner("Gather", &[&table, &wide], base, &[]);
-        let shape = self.constant(&format!("{base}.shape"), &Tensor::int(&[1], vec![parts as i64]));
+        let shape = self.new.constant(&format!("{base}.shape"), &Tensor::int(&[1], vec![parts as i64]));
         let flat = self.inner("Reshape", &[&rows, &shape], base, &[]);
         if parts == indices.len() {
             return flat;
@@ -131,8 +120,8 @@ impl Writer {
                 &[("starts", &[0]), ("ends", &[end]), ("axes", &[0])],
             );
         }
-        let start = self.constant(&format!("{base}.start"), &Tensor::int(&[1], vec![0]));
-        let end = self.constant(&format!("{base}.end"), &Tensor::int(&[1], vec![end]));
+        let start = self.new.constant(&format!("{base}.start"), &Tensor::int(&[1], vec![0]));
+        let end = self.new.constant(&format!("{base}.end"), &Tensor::int(&[1], vec![end]));
         self.inner("Slice", &[&flat, &start, &end], base, &[])
     }
 
@@ -151,16 +140,16 @@ impl Writer {
     /// Adds the conversion to 32-bit integers, which Gather needs.
     fn wide(&mut self, value: &str, base: &str) -> String {
         let to = i64::from(DType::I32.to_onnx());
-        let output = self.fresh(&format!("{base}.int32"));
+        let output = self.new.fresh(&format!("{base}.int32"));
         let mut cast = node("Cast", &[value], &output);
         crate::onnx::attrs::set_int(&mut cast, "to", to);
-        self.nodes.push(cast);
+        self.new.nodes.push(cast);
         output
     }
 
     /// Adds a node with a new output.
     fn inner(&mut self, op: &str, inputs: &[&str], base: &str, attributes: &[(&str, &[i64])]) -> String {
-        let output = self.fresh(&format!("{base}.{}", op.to_lowercase()));
+        let output = self.new.fresh(&format!("{base}.{}", op.to_lowercase()));
         self.node(op, inputs, &output, attributes);
         output
     }
@@ -172,37 +161,11 @@ impl Writer {
             r#type: Some(AttributeType::Ints as i32),
             ..AttributeProto::default()
         });
-        self.nodes.push(NodeProto { attribute: attribute.collect(), ..node(op, inputs, output) });
+        self.new.nodes.push(NodeProto { attribute: attribute.collect(), ..node(op, inputs, output) });
     }
 
     fn bytes(&mut self, name: &str, shape: &[usize], bytes: &[u8]) -> String {
         let numbers = bytes.iter().map(|&byte| byte.into()).collect();
-        self.constant(name, &Tensor { dtype: DType::U8, ..Tensor::int(shape, numbers) })
-    }
-
-    fn constant(&mut self, name: &str, tensor: &Tensor) -> String {
-        let name = self.fresh(name);
-        self.initializers.push(encode(&name, tensor));
-        name
-    }
-
-    /// Returns a name that the model does not have yet.
-    fn fresh(&mut self, name: &str) -> String {
-        let mut name = name.to_owned();
-        while !self.names.insert(name.clone()) {
-            name.push('_');
-        }
-        name
-    }
-}
-
-/// Returns a node without attributes, which has the name of its output.
-fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.to_owned()),
-        name: Some(output.to_owned()),
-        input: inputs.iter().map(|&input| input.to_owned()).collect(),
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
+        self.new.constant(name, &Tensor { dtype: DType::U8, ..Tensor::int(shape, numbers) })
     }
 }

@@ -1,0 +1,136 @@
+//! Networks of 8-bit integers in QDQ form, with a QuantizeLinear and a DequantizeLinear at every quantized tensor.
+
+mod fold;
+mod insert;
+mod placement;
+mod scales;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use fold::fold_batch_norms;
+pub use scales::ActivationScale;
+pub use target::Runtime;
+
+use crate::error::{Error, Result};
+use crate::graph::facts::Facts;
+use crate::graph::{Graph, ValueId};
+use crate::onnx::Model;
+use crate::prune::reread;
+use crate::quantize::range::RangeMethod;
+use crate::stats::ValueHistogram;
+
+use placement::Placement;
+
+/// The oldest operator set in which DequantizeLinear has a scale for each channel.
+const PER_CHANNEL: i64 = 13;
+
+/// Options of a quantization to 8-bit integers.
+#[derive(Clone, Debug)]
+pub struct IntegerOptions {
+    /// The runtime whose conventions apply.
+    pub runtime: Runtime,
+    /// The method that chooses ranges of activations.
+    pub ranges: RangeMethod,
+    /// Names of nodes that stay in float.
+    pub float: Vec<String>,
+}
+
+/// A network whose quantized tensors are chosen, before its values are counted.
+#[derive(Debug)]
+pub struct Quantizable {
+    /// The model with BatchNormalizations folded into layers.
+    pub model: Model,
+    graph: Graph,
+    placement: Placement,
+    runtime: Runtime,
+    ranges: RangeMethod,
+}
+
+/// A model in QDQ form.
+#[derive(Clone, Debug)]
+pub struct Integer {
+    /// The model with integer weights.
+    pub model: Model,
+    /// The layers with integer weights.
+    pub layers: Vec<String>,
+    /// The layers that stay in float, with the reason.
+    pub kept: Vec<(String, &'static str)>,
+    /// The scale of each quantized tensor, by its name.
+    pub scales: BTreeMap<String, ActivationScale>,
+}
+
+impl Quantizable {
+    /// Folds BatchNormalizations and chooses the tensors and layers to quantize.
+    ///
+    /// # Errors
+    /// An operator set below 13, a name in `float` that no node has, and a network without a layer to quantize.
+    pub fn new(model: &Model, options: &IntegerOptions) -> Result<Self> {
+        if model.opset() < PER_CHANNEL {
+            return Err(Error::new("the operator set has no integers with a scale for each channel")
+                .unsupported()
+                .file(&model.path)
+                .expected(format!("opset {PER_CHANNEL} or newer"))
+                .got(format!("opset {}", model.opset()))
+                .remedy(format!(
+                    "convert the file with onnx.version_converter.convert_version(model, {PER_CHANNEL})"
+                )));
+        }
+        let model = fold_batch_norms(model)?;
+        let graph = Graph::from_model(&model)?;
+        let named = |name: &&String| !graph.nodes.iter().any(|node| node.name == **name);
+        if let Some(unknown) = options.float.iter().find(named) {
+            return Err(Error::new("no node has this name")
+                .file(&graph.path)
+                .expected("the name of a node that stays in float")
+                .got(format!("\"{unknown}\""))
+                .remedy("list the names with `inspect()`"));
+        }
+        let float: BTreeSet<&str> = options.float.iter().map(String::as_str).collect();
+        let placement = Placement::of(&graph, &Facts::at_own_size(&graph)?, &float);
+        if placement.layers.is_empty() {
+            let got = placement.kept.first().map_or_else(
+                || "a network without layers".to_owned(),
+                |(layer, why)| format!("{} layers, of which {layer} {why}", placement.kept.len()),
+            );
+            return Err(Error::new("no layer can be quantized")
+                .file(&graph.path)
+                .expected("a convolution or matrix product with constant weights in floating point")
+                .got(got)
+                .remedy("use the network before it was quantized"));
+        }
+        Ok(Self { model, graph, placement, runtime: options.runtime, ranges: options.ranges })
+    }
+
+    /// Returns the graph whose values are counted.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Returns the values whose histograms [`quantize`](Self::quantize) needs.
+    pub fn counted(&self) -> Vec<ValueId> {
+        self.placement.counted()
+    }
+
+    /// Writes the model in QDQ form, with scales from histograms of [`counted`](Self::counted).
+    ///
+    /// Weights are rounded to the nearest integers from −127 to 127, with a scale for each output channel.
+    ///
+    /// # Errors
+    /// A tensor without finite values, and weights that are not finite.
+    pub fn quantize(&self, histograms: &BTreeMap<ValueId, ValueHistogram>) -> Result<Integer> {
+        let of = |value| scales::of_histogram(&self.placement.histogram(value, histograms), self);
+        let scales = self.placement.values.iter().map(|&value| {
+            let named = |e: Error| e.node(self.graph.name(value)).file(&self.graph.path);
+            Ok((value, of(value).map_err(named)?))
+        });
+        let scales: BTreeMap<ValueId, ActivationScale> = scales.collect::<Result<_>>()?;
+        let model = insert::insert(self, &scales)?;
+        Ok(Integer {
+            model: reread(model, &self.model.path)?,
+            layers: self.placement.layers.iter().map(|layer| layer.name.clone()).collect(),
+            kept: self.placement.kept.clone(),
+            scales: scales.iter().map(|(&v, &scale)| (self.graph.name(v).to_owned(), scale)).collect(),
+        })
+    }
+}
