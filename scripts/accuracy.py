@@ -199,8 +199,8 @@ def criteria(program):
 
 
 EPOCHS = 24
-# All training images, with their labels beside the teacher's outputs.
-LENET_TRAINING = ("--epochs", 4, "--label-weight", 0.5)
+# All training images, with their labels beside the teacher's outputs; a mirrored digit is none.
+LENET_TRAINING = ("--epochs", 4, "--loss", "outputs=1,labels=1", "--augment", "shift=0.07")
 
 
 def trained(program, name, teacher, cut, seed, *options):
@@ -297,7 +297,7 @@ def deep_compression(program):
                 show("original", result["top1"]["before"], result["before"], size)
             show(f"palette of {bits[0]} bits", result["top1"]["after"], result["after"], size)
         cut = out / f"{name}-cut.onnx"
-        program.json("prune", first, *judged, "--images", 4096, "--sample", 1, *budget, "-o", cut)
+        program.json("prune", first, *judged, "--images", 8192, "--sample", 1, *budget, "-o", cut)
         trained = out / f"{name}-trained.onnx"
         program.json("finetune", cut, "--teacher", first, *judged, *training, "--seed", 1, "-o", trained)
         result, _ = program.json(
@@ -308,7 +308,7 @@ def deep_compression(program):
 
     digits, pictures = program.data("mnist"), program.data("cifar10")
     stages("LeNet", "mnist_lenet_caffe", MNIST, digits / "train-images-idx3-ubyte.gz",
-           digits / "t10k-images-idx3-ubyte.gz", ("--keep-params", 0.19), LENET_TRAINING)
+           digits / "t10k-images-idx3-ubyte.gz", ("--keep-params", 0.19, "--finetune", 6), LENET_TRAINING)
     stages("ResNet-56", "cifar10_resnet56", ["--preset", "cifar10"], pictures / "calibration.npz",
            pictures / "test.npz", ("--keep-macs", 0.5), ("--epochs", EPOCHS))
 

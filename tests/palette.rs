@@ -9,7 +9,8 @@ use std::sync::Arc;
 use secateur::data::synthetic;
 use secateur::exec::devices::Device;
 use secateur::exec::session::Session;
-use secateur::graph::Graph;
+use secateur::graph::facts::Facts;
+use secateur::graph::{Graph, Sizes};
 use secateur::observer::Silent;
 use secateur::onnx::Model;
 use secateur::onnx::tensor::{decode, encode, keep};
@@ -18,6 +19,7 @@ use secateur::quantize::coding::coded_size;
 use secateur::quantize::palette::{Codebook, PaletteBits, share_weights, shared_weights, write};
 use secateur::repair::Images;
 use secateur::tensor::{DType, SampleShape, Tensor};
+use secateur::train::parameters;
 
 const BITS: [PaletteBits; 3] = [PaletteBits::Four, PaletteBits::Six, PaletteBits::Eight];
 
@@ -159,5 +161,19 @@ fn integers_of_four_bits_are_read_and_cut() {
         let less = keep(&message, &[Some(vec![true, false, true]), Some(vec![false, true, true])]).unwrap();
         let left: Vec<i64> = [1, 2, 7, 8].map(|at: usize| numbers[at]).to_vec();
         assert_eq!(decode(&less).unwrap(), Tensor { dtype, ..Tensor::int(&[2, 2], left) });
+    }
+}
+
+#[test]
+fn codebooks_are_the_parameters_of_a_training() {
+    for (opset, bits) in [(17, PaletteBits::Four), (17, PaletteBits::Six), (21, PaletteBits::Four)] {
+        let (rounded, names) = rounded(&model(opset), bits);
+        let written = write(&rounded, &names, bits).unwrap();
+        let graph = Graph::from_model(&written).unwrap();
+        let facts = Facts::infer(&graph, &graph.input_shapes(None, &Sizes::Own).unwrap()).unwrap();
+        let trained: BTreeSet<String> = parameters(&graph, &facts).into_iter().map(|p| p.name).collect();
+        for name in names {
+            assert!(trained.contains(&format!("{name}.codebook")), "{name} of {trained:?}");
+        }
     }
 }

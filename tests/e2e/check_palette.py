@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks files with shared weights in ONNX Runtime: check_palette.py BIN SHARED [--device D]
 
-The outputs must be those of a network that stores the same weights one by one, bit for bit.
+The outputs must be those of a network that stores the same weights one by one: bit for bit, if the runtime computes the
+weights when it loads the file. Without optimizations it does not, and then packs matrices in another order.
 """
 
 import argparse
@@ -59,13 +60,16 @@ def expanded(shared, original):
 
 
 def same(report, name, shared, plain):
-    """Compares both files bit for bit, with and without the optimizations of the runtime."""
+    """Compares both files, with and without the optimizations of the runtime."""
     declared = shared.graph.input[0].type.tensor_type.shape.dim
     shape = [dim.dim_value or 2 for dim in declared]
     x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     for optimized in (True, False):
         outputs = [session(model, optimized).run(None, {shared.graph.input[0].name: x}) for model in (shared, plain)]
-        equal = all(np.array_equal(a, b) for a, b in zip(*outputs))
+        if optimized:
+            equal = all(np.array_equal(a, b) for a, b in zip(*outputs))
+        else:
+            equal = all(np.abs(a - b).max() <= common.TOLERANCE * np.abs(b).max() for a, b in zip(*outputs))
         how = "optimized" if optimized else "as it is"
         report.check(equal, f"{name}: outputs in ONNX Runtime, {how}", f"{sum(o.size for o in outputs[0])} numbers")
 
