@@ -119,7 +119,10 @@ impl Quantizable {
     /// # Errors
     /// A tensor without finite values, and weights that are not finite.
     pub fn quantize(&self, histograms: &BTreeMap<ValueId, ValueHistogram>) -> Result<Integer> {
-        let of = |value| scales::of_histogram(&self.placement.histogram(value, histograms), self);
+        let of = |value| {
+            let slope = self.placement.slopes.get(&value).copied();
+            scales::of_histogram(&self.placement.histogram(value, histograms), slope, self)
+        };
         let scales = self.placement.values.iter().map(|&value| {
             let named = |e: Error| e.node(self.graph.name(value)).file(&self.graph.path);
             Ok((value, of(value).map_err(named)?))

@@ -53,6 +53,8 @@ pub(super) struct Placement {
     pub(super) values: BTreeSet<ValueId>,
     /// The tensors whose values decide the range of a quantized tensor.
     sources: BTreeMap<ValueId, BTreeSet<ValueId>>,
+    /// The slope of the LeakyRelu that alone reads a quantized tensor.
+    pub(super) slopes: BTreeMap<ValueId, f32>,
 }
 
 impl Placement {
@@ -86,7 +88,8 @@ impl Placement {
         let moved: Vec<ValueId> = values.iter().flat_map(|&v| before_moves(graph, v)).collect();
         values.extend(moved.into_iter().filter(|&v| may_round(graph, facts, v)));
         let sources = values.iter().map(|&v| (v, sources(graph, v))).collect();
-        Self { layers: found, kept, values, sources }
+        let slopes = values.iter().filter_map(|&v| Some((v, slope(graph, facts, v)?))).collect();
+        Self { layers: found, kept, values, sources, slopes }
     }
 
     /// Returns the values whose histograms decide ranges.
@@ -159,6 +162,15 @@ fn rounded(graph: &Graph, facts: &Facts, output: ValueId) -> ValueId {
     next.filter(|&node| clips(node))
         .and_then(|node| graph.nodes[node].outputs.first().copied().flatten())
         .unwrap_or(output)
+}
+
+/// Returns the slope of the LeakyRelu that alone reads a value.
+fn slope(graph: &Graph, facts: &Facts, value: ValueId) -> Option<f32> {
+    let node = graph.only_consumer(value).filter(|_| !graph.outputs.contains(&value))?;
+    match graph.nodes[node].op.activation(&facts.inputs(graph, node))? {
+        Activation::LeakyRelu(slope) if slope > 0.0 && slope < 1.0 => Some(slope),
+        _ => None,
+    }
 }
 
 /// Returns the node that computes a value by moving elements, and its first input.

@@ -2,7 +2,7 @@
 
 use super::Quantizable;
 use crate::error::Result;
-use crate::quantize::range::{Grid, range};
+use crate::quantize::range::{Grid, RangeMethod, range};
 use crate::stats::ValueHistogram;
 
 /// The scale and the zero point of an activation: `x ≈ scale · (q − zero)`.
@@ -19,9 +19,25 @@ pub struct ActivationScale {
 }
 
 /// Returns the scale of a tensor with this histogram.
-pub(super) fn of_histogram(histogram: &ValueHistogram, network: &Quantizable) -> Result<ActivationScale> {
+///
+/// `slope` is that of a LeakyRelu behind the tensor. It makes errors of negative values smaller, and their squares by the
+/// squared slope, which the least squared error takes into account.
+pub(super) fn of_histogram(
+    histogram: &ValueHistogram,
+    slope: Option<f32>,
+    network: &Quantizable,
+) -> Result<ActivationScale> {
     let grid = network.runtime.grid();
-    let (low, high) = range(histogram, network.ranges, grid)?;
+    let (low, high) = match slope.filter(|_| network.ranges == RangeMethod::Mse) {
+        Some(slope) => {
+            let weight = slope.powi(-2).min(1e6).round() as u64;
+            let mut seen = histogram.clone();
+            // Bins of negative values have negative numbers.
+            seen.bins.range_mut(0..).for_each(|(_, count)| *count = count.saturating_mul(weight));
+            range(&seen, network.ranges, grid)?
+        }
+        None => range(histogram, network.ranges, grid)?,
+    };
     Ok(match grid {
         Grid::Symmetric => ActivationScale { scale: (high / 127.0) as f32, zero: 0, low, high },
         Grid::Asymmetric => {
