@@ -15,6 +15,7 @@ use secateur::onnx::proto::{NodeProto, TensorProto};
 use secateur::onnx::tensor::decode;
 use secateur::quantize::integer::{Integer, IntegerOptions, Quantizable, Runtime, fold_batch_norms};
 use secateur::quantize::range::RangeMethod;
+use secateur::repair::Repair;
 use secateur::stats::value_histograms;
 use secateur::tensor::DType;
 
@@ -74,14 +75,15 @@ fn snr_db(got: &[f32], wanted: &[f32]) -> f64 {
 
 fn quantizable(model: &Model, runtime: Runtime, float: &[&str]) -> Quantizable {
     let float = float.iter().map(|&name| name.to_owned()).collect();
-    Quantizable::new(model, &IntegerOptions { runtime, ranges: RangeMethod::MinMax, float }).unwrap()
+    let repair = Repair::None;
+    Quantizable::new(model, &IntegerOptions { runtime, ranges: None, repair, float }).unwrap()
 }
 
 fn quantized(model: &Model, runtime: Runtime, float: &[&str]) -> Integer {
     let network = quantizable(model, runtime, float);
     let (values, data) = (network.counted(), images(model));
     let counts = value_histograms(network.graph(), &values, &Device::Cpu, &data, None, &mut Silent).unwrap();
-    network.quantize(&counts).unwrap()
+    network.quantize(&counts, RangeMethod::MinMax).unwrap()
 }
 
 fn nodes<'a>(model: &'a Model, op: &'a str) -> impl Iterator<Item = &'a NodeProto> {

@@ -24,7 +24,7 @@ use super::training_args::{TrainingArgs, print_rounds, print_training};
 use crate::error::Result;
 use crate::pipeline::{
     Calibration, Cut, Evaluation, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions,
-    PruneOptions, Pruned, ReportOptions, Target, TrainingLength, apply, check_targets, prune, sweep,
+    PruneOptions, Pruned, Repair, ReportOptions, Target, TrainingLength, apply, check_targets, prune, sweep,
 };
 
 #[derive(Debug, clap::Args)]
@@ -161,7 +161,7 @@ impl Args {
                 .finetune
                 .map(|epochs| self.training.options(TrainingLength::Epochs(epochs), self.plan.seed))
                 .transpose()?,
-            quantize: self.quantize.then(|| self.integers.options()),
+            quantize: self.quantize.then(|| self.integers.options(Repair::Full)),
             stamp: self.stamp,
         })
     }

@@ -32,9 +32,9 @@ pub(super) struct Args {
     /// unchanged in ONNX Runtime. With --data, weights, values and biases are refitted to the original's outputs.
     #[arg(long, value_name = "BITS", conflicts_with_all = ["runtime", "ranges", "float"])]
     palette: Option<PaletteBits>,
-    /// Repair of layers with shared weights: none minimizes the error of the weights alone.
-    #[arg(long, value_name = "METHOD", requires_all = ["data", "palette"])]
-    repair: Option<PaletteRepair>,
+    /// Repair of the layers: none rounds each weight for itself.
+    #[arg(long, value_name = "METHOD", requires = "data")]
+    repair: Option<WeightRepair>,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -49,12 +49,12 @@ pub(super) struct Args {
     batch: Option<usize>,
 }
 
-/// The repairs of shared weights.
+/// The repairs of quantized weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum PaletteRepair {
+enum WeightRepair {
     /// No repair of any layer.
     None,
-    /// Least squares of weights, codebooks and biases.
+    /// Least squares of weights, rounding by second moments, and bias correction.
     Full,
 }
 
@@ -64,8 +64,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     OutputGuard::default().model(&model).data(&args.data).write_model(&model, args.output.path())?;
     let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
     let repair = match args.repair {
-        Some(PaletteRepair::None) => Repair::None,
-        Some(PaletteRepair::Full) | None => Repair::Full,
+        Some(WeightRepair::None) => Repair::None,
+        Some(WeightRepair::Full) | None => Repair::Full,
     };
     let open = || args.judge.open(&args.data, &network.graph, Some(repair));
     let calibration = output.busy(OPENING_DATA, open)?;
@@ -79,15 +79,17 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
             let shared = share(&network, bits, on, with, &metric, &mut progress)?;
             shared.model.save(args.output.path())?;
             let kept = shared.kept.into_iter().chain(shared.unrefitted).collect();
-            Found { layers: shared.layers.len(), kept, coded: shared.coded, evaluation: shared.evaluation }
+            let (layers, ranges) = (shared.layers.len(), None);
+            Found { layers, kept, ranges, coded: shared.coded, evaluation: shared.evaluation }
         }
         (None, calibration) => {
-            let options = args.integers.options();
+            let options = args.integers.options(repair);
             let calibration = calibration.as_ref();
             let integer = quantize(&network, &options, on, calibration, &metric, &mut progress)?;
             integer.model.save(args.output.path())?;
+            let (layers, ranges) = (integer.layers.len(), Some(integer.ranges.to_string()));
             let evaluation = Some(integer.evaluation);
-            Found { layers: integer.layers.len(), kept: integer.kept, coded: integer.coded, evaluation }
+            Found { layers, kept: integer.kept, ranges, coded: integer.coded, evaluation }
         }
     };
     drop(progress);
@@ -109,6 +111,8 @@ struct Found {
     layers: usize,
     /// Layers that stay as they are or were not refitted, with the reason.
     kept: Vec<(String, &'static str)>,
+    /// The method that chose the ranges of activations.
+    ranges: Option<String>,
     coded: [CodedSize; 2],
     evaluation: Option<Evaluation>,
 }
@@ -127,6 +131,9 @@ fn print(found: &Found, output: &Output) {
     }
     let all = found.layers + found.kept.len();
     output.line(format!("quantized    {} of {all} layers", found.layers));
+    if let Some(ranges) = &found.ranges {
+        output.line(format!("ranges       {ranges}"));
+    }
     for (layer, reason) in found.kept.iter().take(NAMED) {
         output.note(format!("{layer} {reason}"));
     }
@@ -151,7 +158,7 @@ fn result(args: &Args, found: &Found) -> Value {
         "before": sizes(&found.coded[0]), "after": sizes(&found.coded[1]),
         "palette": args.palette.map(|bits| bits.to_string()),
         "for": integers.then(|| args.integers.runtime.to_string()),
-        "ranges": integers.then(|| args.integers.ranges.to_string()),
+        "ranges": found.ranges,
         "layers_quantized": found.layers, "layers_in_float": found.kept.len(), "top1": top1,
         "agreement": agreement.and_then(Agreement::agreement),
         "snr_db": agreement.map(Agreement::snr_db),

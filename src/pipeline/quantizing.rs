@@ -10,11 +10,14 @@ use super::metric::MetricOptions;
 use super::network::Network;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
+use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::quantize::coding::{CodedSize, coded_size};
 use crate::quantize::integer::{ActivationScale, Integer, IntegerOptions, Quantizable};
+use crate::quantize::range::RangeMethod;
+use crate::repair::Repair;
 use crate::stats::value_histograms;
 
 /// A network of 8-bit integers, its size and its quality.
@@ -26,6 +29,8 @@ pub struct IntegerNetwork {
     pub layers: Vec<String>,
     /// The layers that stay in float, with the reason.
     pub kept: Vec<(String, &'static str)>,
+    /// The method that chose the ranges of activations.
+    pub ranges: RangeMethod,
     /// The scale of each quantized tensor, by its name.
     pub scales: BTreeMap<String, ActivationScale>,
     /// The coded size of the original and of the new model.
@@ -53,13 +58,13 @@ pub fn quantize(
     let calibration = calibration.ok_or_else(no_images)?;
     check_calibration(&network.graph, Some(calibration), metric.force, observer)?;
     let integer = integers(&network.model, options, (device, batch), calibration, observer)?;
-    let Integer { model, layers, kept, scales } = integer;
+    let Integer { model, layers, kept, ranges, scales } = integer;
     let graph = Graph::from_model(&model)?;
     let reference = Some(Reference::from(&network.graph));
     let evaluation =
         evaluate_against(&graph, reference, device, &calibration.judge, (batch, metric), observer)?;
     let coded = [coded_size(&network.model)?, coded_size(&model)?];
-    Ok(IntegerNetwork { model, layers, kept, scales, coded, evaluation })
+    Ok(IntegerNetwork { model, layers, kept, ranges, scales, coded, evaluation })
 }
 
 /// Quantizes a model by the calibration images.
@@ -70,11 +75,45 @@ pub(super) fn integers(
     calibration: &Calibration,
     observer: &mut dyn Observer,
 ) -> Result<Integer> {
-    let quantizable = Quantizable::new(model, options)?;
-    let values = quantizable.counted();
-    let counts = value_histograms(quantizable.graph(), &values, device, &calibration.fit, batch, observer)?;
-    quantizable.quantize(&counts)
+    let mut network = Quantizable::new(model, options)?;
+    let original = network.graph().clone();
+    if options.repair == Repair::Full {
+        network.refit((device, calibration.images(observer)?), observer)?;
+    }
+    let values = network.counted();
+    let counts = value_histograms(network.graph(), &values, device, &calibration.fit, batch, observer)?;
+    if let Some(method) = options.ranges {
+        return network.quantize(&counts, method);
+    }
+    // Without a method, that with the outputs nearest to the original's on a few calibration images.
+    let images = calibration.fit.batches(TRIED).next().transpose()?;
+    let images = images.ok_or_else(no_images)?;
+    let outputs = |graph: &Graph| {
+        Session::for_samples(graph, device, &images.sample, (batch, images.count))?.predict(&images.data)
+    };
+    let wanted = outputs(&original)?;
+    let mut best: Option<(f64, Integer)> = None;
+    for method in METHODS {
+        let integer = network.quantize(&counts, method)?;
+        let found = outputs(&Graph::from_model(&integer.model)?)?;
+        let error: f64 = found.iter().zip(&wanted).map(|(&a, &b)| f64::from(a - b).powi(2)).sum();
+        // NaN is no smaller than anything.
+        if best.as_ref().is_none_or(|(least, _)| error < *least) {
+            best = Some((error, integer));
+        }
+    }
+    best.map(|(_, integer)| integer).ok_or_else(no_images)
 }
+
+/// The number of images on which methods for ranges are compared.
+const TRIED: usize = 64;
+/// The methods that are compared.
+const METHODS: [RangeMethod; 4] = [
+    RangeMethod::Mse,
+    RangeMethod::Percentile(RangeMethod::PERCENT),
+    RangeMethod::MinMax,
+    RangeMethod::Entropy,
+];
 
 /// Returns the error of a quantization without images.
 pub(super) fn no_images() -> Error {

@@ -5,3 +5,4 @@ pub mod integer;
 mod nodes;
 pub mod palette;
 pub mod range;
+mod rounding;

@@ -5,20 +5,29 @@
 Parts, all by default:
 
 - `ranges`: ranges of activations, against those of `onnxruntime.quantization`'s calibrators on the same images.
+- `integers`: files of 8-bit integers. ONNX Runtime runs them with its integer operators, without optimizations it agrees
+  with `secateur run`, and the outputs are at least as near to the original's as those of `quantize_static`'s best method.
+  The environment variable NETWORKS, a list with commas, chooses other networks.
 """
 
+import collections
 import contextlib
 import io
+import os
 import pathlib
 import sys
 import tempfile
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader
+import onnxruntime
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater
 
-from common import Program, Report, message, own_inputs, pictures, session
+from common import (
+    Program, Report, file_name, message, ort_outputs, own_inputs, pictures, run_model, session, worst_error,
+)
 
 # Networks and numbers of images: residual blocks with BatchNormalization, convolutions with pooling, and Fire modules.
 NETWORKS = {"cifar10_resnet20": 32, "mnist_lenet_caffe": 100, "imagenet_squeezenet1.1": 2}
@@ -183,6 +192,79 @@ def check_squares(report, name, values, found, others):
     report.check(worst <= 1, f"{name}: mse no worse than any other", f"{worst:.2f} of the tolerance")
 
 
+# Images that calibrate, images that judge, and the least number of fused operators of integers.
+INTEGERS = {
+    "cifar10_resnet20": (256, 500, {"QLinearConv": 19, "QLinearAdd": 9, "QGemm": 1}),
+    "mnist_lenet_caffe": (200, 1000, {"QLinearConv": 2, "QGemm": 2}),
+    "sr_espcn_x3": (4, 2, {"QLinearConv": 4}),
+}
+# Signal-to-noise ratios of two methods are equal up to this, in dB.
+NOISE = 0.5
+
+
+def logits(path, x, batch=50):
+    """Returns ONNX Runtime's first output, with optimizations, as users run it."""
+    runs = session(path, True)
+    name = runs.get_inputs()[0].name
+    size = batch if isinstance(runs.get_inputs()[0].shape[0], str) else 1
+    return np.concatenate([runs.run(None, {name: part})[0] for part in np.split(x, range(size, len(x), size))])
+
+
+def snr_db(got, wanted):
+    return 10 * np.log10(np.sum(np.square(wanted, dtype=np.float64)) / np.sum(np.square(got - wanted, dtype=np.float64)))
+
+
+def fused(path, folder):
+    """Returns the number of nodes of each type after ONNX Runtime's optimizations."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = f"{folder}/optimized.onnx"
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return collections.Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+
+
+def static(path, feeds, method, out):
+    """Quantizes a file by ONNX Runtime's own tool."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        prepared = f"{out}.prepared.onnx"
+        quant_pre_process(str(path), prepared, skip_symbolic_shape=True)
+        quantize_static(prepared, out, Images(feeds), per_channel=True, calibrate_method=method)
+
+
+def integers(report, program, shared):
+    chosen = os.environ.get("NETWORKS")
+    networks = {name: INTEGERS.get(name, (200, 200, {})) for name in chosen.split(",")} if chosen else INTEGERS
+    for name, (fit, judge, expected) in networks.items():
+        path = shared / f"models/{name}.onnx"
+        (feed, dims) = own_inputs(onnx.load(path))[0]
+        dims = [d if isinstance(d, int) else 96 for d in dims[1:]]
+        images = pictures(shared, name, [fit + judge, *dims])
+        x, test = images[:fit], images[fit:]
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(f"{folder}/x.npy", x)
+            out = f"{folder}/int8.onnx"
+            code, result = program.json("quantize", path, "--data", f"{folder}/x.npy", "-o", out)
+            if not report.check(code == 0, f"{name}: quantized", message(result)[:90]):
+                continue
+            onnx.checker.check_model(onnx.load(out))
+            counts = fused(out, folder)
+            report.check(all(counts[op] >= n for op, n in expected.items()), f"{name}: fused", str(dict(counts))[:90])
+            inputs = {feed: test[:1]}
+            _, result, ours = run_model(program, out, inputs, f"{folder}/run", "cpu")
+            theirs = {file_name(name): value for name, value in ort_outputs(out, inputs).items()}
+            error = worst_error(ours, theirs)
+            report.check(error <= 1e-4, f"{name}: as ONNX Runtime without optimizations", f"{error:.1e}")
+            wanted = logits(path, test)
+            found = snr_db(logits(out, test), wanted)
+            others = {}
+            for method in (CalibrationMethod.MinMax, CalibrationMethod.Entropy, CalibrationMethod.Percentile):
+                static(path, [{feed: part} for part in np.split(x, len(x))], method, f"{folder}/ort.onnx")
+                others[method.name] = snr_db(logits(f"{folder}/ort.onnx", test), wanted)
+            text = ", ".join(f"{name} {snr:.1f}" for name, snr in others.items())
+            best = max(others.values())
+            report.check(found >= best - NOISE, f"{name}: as near as quantize_static", f"{found:.1f} dB ({text})")
+
+
 def ranges(report, program, shared):
     for name, count in NETWORKS.items():
         path = shared / f"models/{name}.onnx"
@@ -217,7 +299,7 @@ def ranges(report, program, shared):
         check_squares(report, name, values, found, [minmax, percent[False], entropy])
 
 
-PARTS = {"ranges": ranges}
+PARTS = {"ranges": ranges, "integers": integers}
 
 
 def main():

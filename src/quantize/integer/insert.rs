@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Quantizable;
 use super::placement::IntegerLayer;
-use super::scales::{ActivationScale, integer, of_weights};
+use super::refit::{along, channel_scales};
+use super::scales::{ActivationScale, integer};
 use crate::error::Result;
 use crate::graph::ValueId;
 use crate::onnx::Model;
@@ -104,13 +105,12 @@ impl Writer {
     fn weight(&mut self, network: &Quantizable, layer: &IntegerLayer) -> Result<Vec<f32>> {
         let (value, tensor) = &layer.weight;
         let axis = layer.layer.filters;
-        let (count, inner) = (tensor.shape[axis], tensor.shape[axis + 1..].iter().product::<usize>());
-        let numbers = tensor.floats()?;
-        let channel = |i: usize| i / inner.max(1) % count.max(1);
-        let mut most = vec![0.0f32; count];
-        numbers.iter().enumerate().for_each(|(i, w)| most[channel(i)] = most[channel(i)].max(w.abs()));
-        let scales: Vec<f32> = most.into_iter().map(of_weights).collect();
-        let integers = numbers.iter().enumerate().map(|(i, &w)| integer(w, scales[channel(i)])).collect();
+        let scales = match &layer.scales {
+            Some(scales) => scales.clone(),
+            None => channel_scales(tensor, axis)?,
+        };
+        let numbers = tensor.floats()?.iter().enumerate();
+        let integers = numbers.map(|(i, &w)| integer(w, scales[along(tensor, axis, i)])).collect();
         let integers = Tensor { dtype: DType::I8, ..Tensor::int(&tensor.shape, integers) };
         self.dequantized(network.graph.name(*value), &integers, &scales, axis);
         Ok(scales)

@@ -3,6 +3,7 @@
 mod fold;
 mod insert;
 mod placement;
+mod refit;
 mod scales;
 mod target;
 
@@ -18,6 +19,7 @@ use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
 use crate::prune::reread;
 use crate::quantize::range::RangeMethod;
+use crate::repair::Repair;
 use crate::stats::ValueHistogram;
 
 use placement::Placement;
@@ -30,8 +32,10 @@ const PER_CHANNEL: i64 = 13;
 pub struct IntegerOptions {
     /// The runtime whose conventions apply.
     pub runtime: Runtime,
-    /// The method that chooses ranges of activations.
-    pub ranges: RangeMethod,
+    /// The method that chooses ranges of activations; `None` for the best one on a few images.
+    pub ranges: Option<RangeMethod>,
+    /// Full refits weights and biases to the original's outputs; none rounds to the nearest.
+    pub repair: Repair,
     /// Names of nodes that stay in float.
     pub float: Vec<String>,
 }
@@ -43,8 +47,8 @@ pub struct Quantizable {
     pub model: Model,
     graph: Graph,
     placement: Placement,
+    float: BTreeSet<String>,
     runtime: Runtime,
-    ranges: RangeMethod,
 }
 
 /// A model in QDQ form.
@@ -56,6 +60,8 @@ pub struct Integer {
     pub layers: Vec<String>,
     /// The layers that stay in float, with the reason.
     pub kept: Vec<(String, &'static str)>,
+    /// The method that chose the ranges.
+    pub ranges: RangeMethod,
     /// The scale of each quantized tensor, by its name.
     pub scales: BTreeMap<String, ActivationScale>,
 }
@@ -86,7 +92,7 @@ impl Quantizable {
                 .got(format!("\"{unknown}\""))
                 .remedy("list the names with `inspect()`"));
         }
-        let float: BTreeSet<&str> = options.float.iter().map(String::as_str).collect();
+        let float: BTreeSet<String> = options.float.iter().cloned().collect();
         let placement = Placement::of(&graph, &Facts::at_own_size(&graph)?, &float);
         if placement.layers.is_empty() {
             let got = placement.kept.first().map_or_else(
@@ -99,7 +105,15 @@ impl Quantizable {
                 .got(got)
                 .remedy("use the network before it was quantized"));
         }
-        Ok(Self { model, graph, placement, runtime: options.runtime, ranges: options.ranges })
+        Ok(Self { model, graph, placement, float, runtime: options.runtime })
+    }
+
+    /// Replaces the model by one with other constants, and reads the layers again.
+    fn replace(&mut self, model: Model) -> Result<()> {
+        self.model = model;
+        self.graph = Graph::from_model(&self.model)?;
+        self.placement = Placement::of(&self.graph, &Facts::at_own_size(&self.graph)?, &self.float);
+        Ok(())
     }
 
     /// Returns the graph whose values are counted.
@@ -118,10 +132,18 @@ impl Quantizable {
     ///
     /// # Errors
     /// A tensor without finite values, and weights that are not finite.
-    pub fn quantize(&self, histograms: &BTreeMap<ValueId, ValueHistogram>) -> Result<Integer> {
+    pub fn quantize(
+        &self,
+        histograms: &BTreeMap<ValueId, ValueHistogram>,
+        ranges: RangeMethod,
+    ) -> Result<Integer> {
         let of = |value| {
             let slope = self.placement.slopes.get(&value).copied();
-            scales::of_histogram(&self.placement.histogram(value, histograms), slope, self)
+            scales::of_histogram(
+                &self.placement.histogram(value, histograms),
+                slope,
+                (ranges, self.runtime.grid()),
+            )
         };
         let scales = self.placement.values.iter().map(|&value| {
             let named = |e: Error| e.node(self.graph.name(value)).file(&self.graph.path);
@@ -133,6 +155,7 @@ impl Quantizable {
             model: reread(model, &self.model.path)?,
             layers: self.placement.layers.iter().map(|layer| layer.name.clone()).collect(),
             kept: self.placement.kept.clone(),
+            ranges,
             scales: scales.iter().map(|(&v, &scale)| (self.graph.name(v).to_owned(), scale)).collect(),
         })
     }

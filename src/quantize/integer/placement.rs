@@ -41,6 +41,8 @@ pub(super) struct IntegerLayer {
     pub(super) weight: (ValueId, Tensor),
     /// The bias and its value, if no other node reads it.
     pub(super) bias: Option<(ValueId, Tensor)>,
+    /// The scale of each output channel, if it is not that of the largest weight.
+    pub(super) scales: Option<Vec<f32>>,
 }
 
 /// The tensors and layers that become integers.
@@ -59,7 +61,7 @@ pub(super) struct Placement {
 
 impl Placement {
     /// Chooses tensors and layers; the nodes named in `float` stay as they are.
-    pub(super) fn of(graph: &Graph, facts: &Facts, float: &BTreeSet<&str>) -> Self {
+    pub(super) fn of(graph: &Graph, facts: &Facts, float: &BTreeSet<String>) -> Self {
         let (mut found, mut kept, mut values) = (vec![], vec![], BTreeSet::new());
         let mut add = |graph: &Graph, id: NodeId| {
             let node = &graph.nodes[id];
@@ -80,7 +82,7 @@ impl Placement {
         for id in graph.nodes.ids() {
             let node = &graph.nodes[id];
             let computed = node.inputs.iter().flatten().all(|&v| !facts.is_constant(v));
-            if OTHERS.contains(&node.op_type.as_str()) && computed && !float.contains(node.name.as_str()) {
+            if OTHERS.contains(&node.op_type.as_str()) && computed && !float.contains(&node.name) {
                 add(graph, id);
             }
         }
@@ -116,7 +118,7 @@ fn integer_layer(
     graph: &Graph,
     facts: &Facts,
     taps: &LayerTaps,
-    float: &BTreeSet<&str>,
+    float: &BTreeSet<String>,
 ) -> Result<IntegerLayer, &'static str> {
     let node = &graph.nodes[taps.node];
     let initializer = |v: ValueId| {
@@ -124,7 +126,7 @@ fn integer_layer(
         let value = facts.get(v).and_then(|fact| fact.value.clone());
         value.filter(|tensor| alone && tensor.floats().is_ok() && !graph.outputs.contains(&v))
     };
-    if float.contains(node.name.as_str()) {
+    if float.contains(&node.name) {
         return Err("stays in float, as asked");
     }
     if !LAYERS.contains(&node.op_type.as_str()) {
@@ -141,7 +143,7 @@ fn integer_layer(
     let bias = taps.layer.bias.and_then(|at| node.inputs.get(at).copied().flatten());
     let bias = bias.and_then(|v| Some((v, initializer(v)?)));
     let weight = (taps.weight, weight);
-    Ok(IntegerLayer { name: node.name.clone(), layer: taps.layer, input, weight, bias })
+    Ok(IntegerLayer { name: node.name.clone(), layer: taps.layer, input, weight, bias, scales: None })
 }
 
 /// Returns whether a tensor can become integers: computed floats of a known shape that were not integers before.

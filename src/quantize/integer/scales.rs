@@ -1,6 +1,5 @@
 //! Scales and zero points of activations and weights.
 
-use super::Quantizable;
 use crate::error::Result;
 use crate::quantize::range::{Grid, RangeMethod, range};
 use crate::stats::ValueHistogram;
@@ -25,18 +24,17 @@ pub struct ActivationScale {
 pub(super) fn of_histogram(
     histogram: &ValueHistogram,
     slope: Option<f32>,
-    network: &Quantizable,
+    (method, grid): (RangeMethod, Grid),
 ) -> Result<ActivationScale> {
-    let grid = network.runtime.grid();
-    let (low, high) = match slope.filter(|_| network.ranges == RangeMethod::Mse) {
+    let (low, high) = match slope.filter(|_| method == RangeMethod::Mse) {
         Some(slope) => {
             let weight = slope.powi(-2).min(1e6).round() as u64;
             let mut seen = histogram.clone();
             // Bins of negative values have negative numbers.
             seen.bins.range_mut(0..).for_each(|(_, count)| *count = count.saturating_mul(weight));
-            range(&seen, network.ranges, grid)?
+            range(&seen, method, grid)?
         }
-        None => range(histogram, network.ranges, grid)?,
+        None => range(histogram, method, grid)?,
     };
     Ok(match grid {
         Grid::Symmetric => ActivationScale { scale: (high / 127.0) as f32, zero: 0, low, high },

@@ -1,28 +1,25 @@
 //! Codebooks and indices that keep a layer's outputs, by the second moments of its input.
 //!
-//! The weights are rounded one after the other, and the weights behind take up the error as the inverse of the moments
-//! demands (GPTQ, Frantar 2023; Optimal Brain Quantization). For given indices, the outputs are linear in the values of
-//! the codebook, so that least squares finds the best ones.
+//! Weights are [`round`]ed to the codebook. For given indices, the outputs are linear in the values of the codebook, so
+//! that least squares finds the best ones.
 
 use faer::Mat;
 use faer::Side;
-use faer::linalg::solvers::{DenseSolveCore, Solve};
+use faer::linalg::solvers::Solve;
 
 use super::codebook::Codebook;
-use crate::lsq::factor;
+use crate::quantize::rounding::{RIDGE, round};
 use crate::repair::FilterSystem;
 use crate::stats::Filters;
-
-/// The ridge of the codebook's system, as a share of its mean diagonal.
-const RIDGE: f64 = 1e-6;
 
 /// Replaces all weights of a layer by values of one codebook of at most `most` values.
 pub(super) fn share(systems: &[FilterSystem], filters: &mut Filters, most: usize) {
     let (weights, importance) = weighted(systems, filters);
     let book = Codebook::of(&weights, Some(&importance), most);
     let mut rounded = filters.clone();
+    let value = |w: f64| f64::from(book.values().get(book.nearest(w)).copied().unwrap_or(0.0));
     for system in systems {
-        round(system, &mut rounded, &book);
+        round(system, &mut rounded, |_, w| value(w));
     }
     let refined = refined(systems, filters, &rounded, &book);
     // The weights that no moments describe, and values that moved across another one.
@@ -45,28 +42,6 @@ fn weighted(systems: &[FilterSystem], filters: &Filters) -> (Vec<f32>, Vec<f64>)
         }
     }
     all
-}
-
-/// Rounds the filters of a system to the codebook, so that later weights take up the errors of earlier ones.
-fn round(system: &FilterSystem, filters: &mut Filters, book: &Codebook) {
-    let n = system.elements.len();
-    let value = |w: f64| f64::from(book.values().get(book.nearest(w)).copied().unwrap_or(0.0));
-    // The factor U of H⁻¹ = Uᵀ U: its row i has what the weights behind i take up.
-    let inverse = factor(system.moments, system.ridge.max(RIDGE)).map(|f| f.llt.inverse());
-    let upper = inverse.and_then(|inverse| inverse.llt(Side::Lower).ok()).map(|llt| llt.L().to_owned());
-    for &filter in system.filters {
-        let row = &mut filters.rows[filter];
-        let mut left: Vec<f64> = system.elements.iter().map(|&element| row[element]).collect();
-        for i in 0..n {
-            let rounded = value(left[i]);
-            if let Some(lower) = &upper {
-                let error = (left[i] - rounded) / lower[(i, i)];
-                (i + 1..n).for_each(|j| left[j] -= error * lower[(j, i)]);
-            }
-            left[i] = rounded;
-        }
-        system.elements.iter().zip(left).for_each(|(&element, w)| row[element] = w);
-    }
 }
 
 /// Returns the codebook's values that are best for the indices of `rounded`, compared with the filters `free`.
