@@ -252,8 +252,12 @@ def integers(report, program, shared):
             inputs = {feed: test[:1]}
             _, result, ours = run_model(program, out, inputs, f"{folder}/run", "cpu")
             theirs = {file_name(name): value for name, value in ort_outputs(out, inputs).items()}
-            error = worst_error(ours, theirs)
-            report.check(error <= 1e-4, f"{name}: as ONNX Runtime without optimizations", f"{error:.1e}")
+            # A sum near the middle of two integers may be rounded to either, which changes the output by a step.
+            same = [np.abs(ours[n] - theirs[n]) <= 1e-4 * np.abs(theirs[n]).max() for n in theirs if n in ours]
+            ties = sum(int(np.sum(~part)) for part in same)
+            close = len(same) == len(theirs) and worst_error(ours, theirs) <= 0.02
+            fits = close and ties <= 1e-3 * sum(part.size for part in same)
+            report.check(fits, f"{name}: as ONNX Runtime without optimizations", f"{ties} ties")
             wanted = logits(path, test)
             found = snr_db(logits(out, test), wanted)
             others = {}

@@ -128,8 +128,6 @@ const UNMET: &[(&str, &str)] = &[
         "a resumed training has no statistics of the epochs before",
         "the command line has no such pair of flags",
     ),
-    ("a tensor without finite values has no range", "show prints that there is none"),
-    ("unknown method for ranges", "for callers of the library"),
     ("the values of a tensor of data-dependent shape cannot be counted", "such tensors are not chosen"),
     ("profiles that differ in the loss of their gradients cannot be merged", "the data decide the loss"),
     ("the loss is constant", "an output that is constant is refused first"),

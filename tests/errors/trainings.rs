@@ -1,4 +1,4 @@
-//! Trainings that cannot begin, and gradients that do not exist.
+//! Trainings and quantizations that cannot begin, and gradients that do not exist.
 
 use super::case::{Case, case};
 use super::notation::model;
@@ -40,6 +40,21 @@ const TRAININGS: &[(&str, &str)] = &[
     ("shared weights of a network without layers", "quantize bare.onnx --palette 4bit OUT"),
     ("shared weights of small layers", "quantize good.onnx --palette 8bit --data images.npz --force OUT"),
     ("a repair of shared weights without images", "quantize good.onnx --palette 4bit --repair full OUT"),
+    ("integers without images", "quantize good.onnx OUT"),
+    ("integers after a cut without images", "prune good.onnx --criterion l1 --keep-macs 0.7 --quantize OUT"),
+    ("integers of a network without layers", "quantize bare.onnx --data images.npz OUT"),
+    ("integers in an old operator set", "quantize old.onnx --data images.npz OUT"),
+    (
+        "integers but for a node that is not there",
+        "quantize good.onnx --data images.npz --float frobnicate OUT",
+    ),
+    (
+        "integers of values that are NaN",
+        "quantize undefined.onnx --data images.npz --repair none --force OUT",
+    ),
+    ("ranges by no method", "quantize good.onnx --data images.npz --ranges widest OUT"),
+    ("integers for no runtime", "quantize good.onnx --data images.npz --for ncnn OUT"),
+    ("integers and shared weights", "quantize good.onnx --data images.npz --palette 4bit --for ort OUT"),
     ("a palette of other bits", "quantize good.onnx --palette 5bit OUT"),
     (
         "a training through a node without a gradient",
@@ -168,6 +183,8 @@ pub(crate) fn cases() -> Vec<Case> {
             model("Conv [N,3,8,8] =[8,3,3,3]; GlobalAveragePool ^; Flatten ^; Gemm ^ =[5,8] transB=1"),
         ),
         ("bare.onnx", model("Relu [N,3,8,8]; GlobalAveragePool ^; Flatten ^")),
+        ("old.onnx", model("Conv@11 [N,3,8,8] =[8,3,3,3]; Relu ^; Conv ^ =[4,8,3,3]")),
+        ("undefined.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Sqrt ^; Log ^; Sqrt ^; Conv ^ =[4,8,3,3]")),
         ("sampled.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]")),
         ("partial.onnx", model("Conv [1,3,8,8] =[8,3,3,3]; GridSample ^ =[1,4,4,2]; Conv ^ =[4,8,3,3]")),
         ("constant.onnx", model("Conv [N,3,8,8] =[8,3,3,3]; Shape ^; ConstantOfShape ^")),

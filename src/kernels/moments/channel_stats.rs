@@ -205,7 +205,7 @@ impl Kernel for ChannelStats {
 struct TileSums<'a> {
     /// The elements, and any values that fill up the last vector.
     vectors: &'a mut [f32],
-    /// Number of elements.
+    /// Number of elements in the tile.
     count: usize,
     after: Option<Activation>,
     /// Eight numbers for each side.

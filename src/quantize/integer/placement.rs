@@ -51,7 +51,7 @@ pub(super) struct Placement {
     pub(super) layers: Vec<IntegerLayer>,
     /// Layers that stay in float, with the reason.
     pub(super) kept: Vec<(String, &'static str)>,
-    /// The quantized tensors.
+    /// The tensors that are rounded to integers.
     pub(super) values: BTreeSet<ValueId>,
     /// The tensors whose values decide the range of a quantized tensor.
     sources: BTreeMap<ValueId, BTreeSet<ValueId>>,
