@@ -15,7 +15,10 @@ use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
 use super::results::{judged_on, metric_json, metrics_json, print_metrics};
 use super::streams::OutputFile;
 use crate::error::Result;
-use crate::pipeline::{Agreement, CodedSize, Evaluation, Network, PaletteBits, Repair, quantize, share};
+use crate::pipeline::{
+    Agreement, CodedSize, Evaluation, IntegerNetwork, Network, PaletteBits, Repair, SharedNetwork, quantize,
+    share,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -73,23 +76,22 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let device = global.open(output)?;
     let mut progress = Progress::new(output);
     let on = (&device, args.batch);
-    let found = match (args.palette, &calibration) {
-        (Some(bits), calibration) => {
-            let with = (calibration.as_ref(), repair);
-            let shared = share(&network, bits, on, with, &metric, &mut progress)?;
+    let with = calibration.as_ref();
+    let found = match args.palette {
+        Some(bits) => {
+            let SharedNetwork { shared, coded, evaluation } =
+                share(&network, bits, on, (with, repair), &metric, &mut progress)?;
             shared.model.save(args.output.path())?;
             let kept = shared.kept.into_iter().chain(shared.unrefitted).collect();
-            let (layers, ranges) = (shared.layers.len(), None);
-            Found { layers, kept, ranges, coded: shared.coded, evaluation: shared.evaluation }
+            Found { layers: shared.layers.len(), kept, ranges: None, coded, evaluation }
         }
-        (None, calibration) => {
+        None => {
             let options = args.integers.options(repair);
-            let calibration = calibration.as_ref();
-            let integer = quantize(&network, &options, on, calibration, &metric, &mut progress)?;
+            let IntegerNetwork { integer, coded, evaluation } =
+                quantize(&network, &options, on, with, &metric, &mut progress)?;
             integer.model.save(args.output.path())?;
             let (layers, ranges) = (integer.layers.len(), Some(integer.ranges.to_string()));
-            let evaluation = Some(integer.evaluation);
-            Found { layers, kept: integer.kept, ranges, coded: integer.coded, evaluation }
+            Found { layers, kept: integer.kept, ranges, coded, evaluation: Some(evaluation) }
         }
     };
     drop(progress);

@@ -256,7 +256,7 @@ fn from_raw(dtype: DType, raw: &[u8]) -> Option<Data> {
         DType::U32 => ints(each(raw), |b| i64::from(u32::from_le_bytes(b))),
         DType::I32 => ints(each(raw), |b| i64::from(i32::from_le_bytes(b))),
         DType::I64 => ints(each(raw), i64::from_le_bytes),
-        // Of less than a byte: `decode` unpacks them.
+        // Two elements share a byte; `decode` unpacks them before it calls this function.
         DType::U4 | DType::I4 => return None,
         DType::U64 => return wide(each(raw).iter().map(|&b| u64::from_le_bytes(b))),
     })

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
 use crate::observer::Observer;
-use crate::onnx::Model;
 use crate::quantize::coding::{CodedSize, coded_size};
 use crate::quantize::palette::{PaletteBits, Shared, share_weights};
 use crate::repair::Repair;
@@ -18,14 +17,8 @@ use crate::repair::Repair;
 /// A network with shared weights, and its size.
 #[derive(Clone, Debug)]
 pub struct SharedNetwork {
-    /// The model with codebooks and indices in place of weights.
-    pub model: Model,
-    /// The layers with shared weights.
-    pub layers: Vec<String>,
-    /// The layers whose weights stay as they are, with the reason.
-    pub kept: Vec<(String, &'static str)>,
-    /// The layers with shared weights that were not refitted, with the reason.
-    pub unrefitted: Vec<(String, &'static str)>,
+    /// The model with codebooks and indices in place of weights, and its layers.
+    pub shared: Shared,
     /// The coded size of the original and of the new model.
     pub coded: [CodedSize; 2],
     /// The quality against the original, if there are images.
@@ -53,23 +46,23 @@ pub fn share(
     let images = images.map(|calibration| calibration.images(observer)).transpose()?;
     let of = (&network.graph, &network.channels);
     let with = images.map(|images| (device, images));
-    let Shared { model, layers, kept, unrefitted } = share_weights(&network.model, of, bits, with, observer)?;
-    if layers.is_empty() {
+    let shared = share_weights(&network.model, of, bits, with, observer)?;
+    if shared.layers.is_empty() {
         return Err(Error::new("no layer has weights that can be shared")
             .file(&network.model.path)
             .expected("a layer of more than about a hundred weights in floating point")
-            .got(kept.first().map_or_else(
+            .got(shared.kept.first().map_or_else(
                 || "a network without layers".to_owned(),
-                |(layer, why)| format!("{} layers, of which {layer} {why}", kept.len()),
+                |(layer, why)| format!("{} layers, of which {layer} {why}", shared.kept.len()),
             ))
             .remedy("use a larger network, or one that is not quantized yet"));
     }
-    let graph = Graph::from_model(&model)?;
+    let graph = Graph::from_model(&shared.model)?;
     let evaluate = |calibration: &Calibration| {
         let reference = Some(Reference::from(&network.graph));
         evaluate_against(&graph, reference, device, &calibration.judge, (batch, metric), observer)
     };
     let evaluation = calibration.map(evaluate).transpose()?;
-    let coded = [coded_size(&network.model)?, coded_size(&model)?];
-    Ok(SharedNetwork { model, layers, kept, unrefitted, coded, evaluation })
+    let coded = [coded_size(&network.model)?, coded_size(&shared.model)?];
+    Ok(SharedNetwork { shared, coded, evaluation })
 }

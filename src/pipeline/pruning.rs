@@ -161,7 +161,7 @@ fn decide_and_prune(
 ) -> Result<Outcome<Pruned>> {
     let (calibration, batch) = (evidence.calibration, evidence.batch);
     check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
-    check_finetune(options, calibration)?;
+    check_later_steps(options, calibration)?;
     let is_search = Limit::of(options.plan.target).is_some();
     let repair = chosen(options.repair, calibration, observer)?;
     let deciding = PlanOptions { repair, ..options.plan.clone() };
@@ -201,8 +201,8 @@ fn decide_and_prune(
     decided.and_then(|decision| work.carry_out(network, decision, (Some(deciding.seed), None), observer))
 }
 
-/// Checks that a training has images and sound options.
-fn check_finetune(options: &PruneOptions, calibration: Option<&Calibration>) -> Result<()> {
+/// Checks that a training and a quantization have images, and that the training has sound options.
+fn check_later_steps(options: &PruneOptions, calibration: Option<&Calibration>) -> Result<()> {
     if options.quantize.is_some() && calibration.is_none() {
         return Err(no_images());
     }
@@ -264,7 +264,7 @@ fn apply_decided(
 ) -> Result<Outcome<Pruned>> {
     let calibration = evidence.calibration;
     check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
-    check_finetune(options, calibration)?;
+    check_later_steps(options, calibration)?;
     let repair = chosen(options.repair, calibration, observer)?;
     let mut schedule = Schedule::of(&network);
     if let Some(calibration) = calibration {

@@ -1,7 +1,5 @@
 //! Quantization to 8-bit integers, judged against the original.
 
-use std::collections::BTreeMap;
-
 use super::calibration::Calibration;
 use super::data_notices::check_calibration;
 use super::evaluation::{Evaluation, evaluate_against};
@@ -15,7 +13,7 @@ use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::quantize::coding::{CodedSize, coded_size};
-use crate::quantize::integer::{ActivationScale, Integer, IntegerOptions, Quantizable};
+use crate::quantize::integer::{Integer, IntegerOptions, Quantizable};
 use crate::quantize::range::RangeMethod;
 use crate::repair::Repair;
 use crate::stats::value_histograms;
@@ -23,16 +21,8 @@ use crate::stats::value_histograms;
 /// A network of 8-bit integers, its size and its quality.
 #[derive(Clone, Debug)]
 pub struct IntegerNetwork {
-    /// The model in QDQ form.
-    pub model: Model,
-    /// The layers with integer weights.
-    pub layers: Vec<String>,
-    /// The layers that stay in float, with the reason.
-    pub kept: Vec<(String, &'static str)>,
-    /// The method that chose the ranges of activations.
-    pub ranges: RangeMethod,
-    /// The scale of each quantized tensor, by its name.
-    pub scales: BTreeMap<String, ActivationScale>,
+    /// The model in QDQ form, with its layers and scales.
+    pub integer: Integer,
     /// The coded size of the original and of the new model.
     pub coded: [CodedSize; 2],
     /// The quality against the original.
@@ -58,13 +48,12 @@ pub fn quantize(
     let calibration = calibration.ok_or_else(no_images)?;
     check_calibration(&network.graph, Some(calibration), metric.force, observer)?;
     let integer = integers(&network.model, options, (device, batch), calibration, observer)?;
-    let Integer { model, layers, kept, ranges, scales } = integer;
-    let graph = Graph::from_model(&model)?;
+    let graph = Graph::from_model(&integer.model)?;
     let reference = Some(Reference::from(&network.graph));
     let evaluation =
         evaluate_against(&graph, reference, device, &calibration.judge, (batch, metric), observer)?;
-    let coded = [coded_size(&network.model)?, coded_size(&model)?];
-    Ok(IntegerNetwork { model, layers, kept, ranges, scales, coded, evaluation })
+    let coded = [coded_size(&network.model)?, coded_size(&integer.model)?];
+    Ok(IntegerNetwork { integer, coded, evaluation })
 }
 
 /// Quantizes a model by the calibration images.

@@ -58,11 +58,7 @@ impl<'a> Editor<'a> {
         let graph = proto.graph.get_or_insert_default();
         let initializers =
             graph.initializer.iter().enumerate().map(|(i, t)| (t.name().to_owned(), i)).collect();
-        let produced = graph.node.iter().flat_map(|n| n.output.iter().cloned());
-        let given = graph.input.iter().map(|i| i.name().to_owned());
-        let stored = graph.initializer.iter().map(|t| t.name().to_owned());
-        let names = produced.chain(given).chain(stored).collect();
-        let used_before = graph.node.iter().flat_map(|n| n.input.iter().cloned()).collect();
+        let (names, used_before) = (value_names(graph), used_names(graph));
         Self { graph, listed, replaced: HashSet::new(), touched: false, initializers, names, used_before }
     }
 
@@ -150,19 +146,38 @@ impl<'a> Editor<'a> {
         let graph = self.graph;
         forget_computed_sizes(graph);
         graph.node.retain(|n| !n.output.iter().any(|o| self.replaced.contains(o)));
-        loop {
-            let mut used: HashSet<String> = graph.node.iter().flat_map(|n| n.input.clone()).collect();
-            used.extend(graph.output.iter().map(|o| o.name().to_owned()));
-            // Values that were unused before the edits stay in the file.
-            let unused = |name: &str| !used.contains(name) && self.used_before.contains(name);
-            let count = graph.node.len();
-            graph.node.retain(|n| n.output.is_empty() || !n.output.iter().all(|o| o.is_empty() || unused(o)));
-            graph.initializer.retain(|t| !unused(t.name()));
-            let names: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
-            graph.input.retain(|i| names.contains(i.name()) || !unused(i.name()));
-            if graph.node.len() == count {
-                break;
-            }
+        remove_unused(graph, &self.used_before);
+    }
+}
+
+/// Returns the names of all values of a graph.
+pub(crate) fn value_names(graph: &GraphProto) -> HashSet<String> {
+    let produced = graph.node.iter().flat_map(|n| n.output.iter().cloned());
+    let given = graph.input.iter().map(|i| i.name().to_owned());
+    let stored = graph.initializer.iter().map(|t| t.name().to_owned());
+    produced.chain(given).chain(stored).collect()
+}
+
+/// Returns the names of the values that nodes use.
+pub(crate) fn used_names(graph: &GraphProto) -> HashSet<String> {
+    graph.node.iter().flat_map(|n| n.input.iter().cloned()).collect()
+}
+
+/// Removes nodes, initializers and inputs that were used before an edit, and are not any more.
+///
+/// Values that were unused before the edit stay in the file.
+pub(crate) fn remove_unused(graph: &mut GraphProto, used_before: &HashSet<String>) {
+    loop {
+        let mut used = used_names(graph);
+        used.extend(graph.output.iter().map(|o| o.name().to_owned()));
+        let unused = |name: &str| !used.contains(name) && used_before.contains(name);
+        let count = graph.node.len();
+        graph.node.retain(|n| n.output.is_empty() || !n.output.iter().all(|o| o.is_empty() || unused(o)));
+        graph.initializer.retain(|t| !unused(t.name()));
+        let names: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+        graph.input.retain(|i| names.contains(i.name()) || !unused(i.name()));
+        if graph.node.len() == count {
+            return;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::onnx::proto::{GraphProto, NodeProto, TensorProto};
 use crate::onnx::tensor::encode;
+use crate::prune::value_names;
 use crate::tensor::Tensor;
 
 /// Nodes and initializers to add to a graph, with names that it does not have yet.
@@ -16,10 +17,7 @@ pub(super) struct NewNodes {
 
 impl NewNodes {
     pub(super) fn new(graph: &GraphProto) -> Self {
-        let produced = graph.node.iter().flat_map(|node| node.output.iter().cloned());
-        let given = graph.input.iter().map(|input| input.name().to_owned());
-        let stored = graph.initializer.iter().map(|tensor| tensor.name().to_owned());
-        Self { names: produced.chain(given).chain(stored).collect(), nodes: vec![], initializers: vec![] }
+        Self { names: value_names(graph), nodes: vec![], initializers: vec![] }
     }
 
     /// Returns a name that the model does not have yet.
@@ -47,25 +45,5 @@ pub(super) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
         input: inputs.iter().map(|&input| input.to_owned()).collect(),
         output: vec![output.to_owned()],
         ..NodeProto::default()
-    }
-}
-
-/// Returns the names that nodes read.
-pub(super) fn read(graph: &GraphProto) -> HashSet<String> {
-    graph.node.iter().flat_map(|node| node.input.iter().cloned()).collect()
-}
-
-/// Removes nodes and initializers that nothing reads any more, but that were read `before`.
-pub(super) fn remove_unread(graph: &mut GraphProto, before: &HashSet<String>) {
-    let outputs: HashSet<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
-    loop {
-        let now = read(graph);
-        let unread = |name: &str| before.contains(name) && !now.contains(name) && !outputs.contains(name);
-        let count = graph.node.len();
-        graph.node.retain(|node| node.output.is_empty() || !node.output.iter().all(|name| unread(name)));
-        graph.initializer.retain(|tensor| !unread(tensor.name()));
-        if graph.node.len() == count {
-            return;
-        }
     }
 }

@@ -38,7 +38,7 @@ const TRAININGS: &[(&str, &str)] = &[
     ),
     ("a training of no weights", "finetune bare.onnx --teacher bare.onnx --data images.npz --epochs 1 OUT"),
     ("shared weights of a network without layers", "quantize bare.onnx --palette 4bit OUT"),
-    ("shared weights of small layers", "quantize good.onnx --palette 8bit --data images.npz --force OUT"),
+    ("shared weights of small layers", "quantize narrow.onnx --palette 8bit --data images.npz --force OUT"),
     ("a repair of shared weights without images", "quantize good.onnx --palette 4bit --repair full OUT"),
     ("integers without images", "quantize good.onnx OUT"),
     ("integers after a cut without images", "prune good.onnx --criterion l1 --keep-macs 0.7 --quantize OUT"),

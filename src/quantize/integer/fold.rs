@@ -11,7 +11,7 @@ use crate::graph::{Graph, NodeId, ValueId};
 use crate::onnx::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::tensor::encode;
-use crate::quantize::nodes::{read, remove_unread};
+use crate::prune::{remove_unused, used_names};
 use crate::stats::{Filters, LayerTaps, layers};
 use crate::tensor::Tensor;
 
@@ -31,7 +31,7 @@ pub fn fold_batch_norms(model: &Model) -> Result<Model> {
         return Ok(model);
     }
     let proto = model.graph_mut();
-    let before = read(proto);
+    let before = used_names(proto);
     let mut stored: BTreeMap<String, TensorProto> = BTreeMap::new();
     let mut removed = BTreeSet::new();
     for fold in folds {
@@ -51,7 +51,7 @@ pub fn fold_batch_norms(model: &Model) -> Result<Model> {
         !removed.contains(&(position - 1))
     });
     proto.initializer.extend(stored.into_values());
-    remove_unread(proto, &before);
+    remove_unused(proto, &before);
     Ok(model)
 }
 

@@ -11,7 +11,8 @@ use crate::graph::ValueId;
 use crate::onnx::Model;
 use crate::onnx::attrs::set_int;
 use crate::onnx::proto::NodeProto;
-use crate::quantize::nodes::{NewNodes, node, read, remove_unread};
+use crate::prune::{remove_unused, used_names};
+use crate::quantize::nodes::{NewNodes, node};
 use crate::tensor::{DType, Tensor};
 
 /// Returns the model in which the tensors of `scales` are rounded and layers have integer weights.
@@ -20,7 +21,7 @@ use crate::tensor::{DType, Tensor};
 pub(super) fn insert(network: &Quantizable, scales: &BTreeMap<ValueId, ActivationScale>) -> Result<Model> {
     let mut model = network.model.clone();
     let proto = model.graph_mut();
-    let before = read(proto);
+    let before = used_names(proto);
     let mut writer = Writer { new: NewNodes::new(proto), replaced: HashSet::new() };
     for layer in &network.placement.layers {
         let weights = writer.weight(network, layer)?;
@@ -71,7 +72,7 @@ pub(super) fn insert(network: &Quantizable, scales: &BTreeMap<ValueId, Activatio
     }
     proto.node = nodes;
     proto.initializer.append(&mut new.initializers);
-    remove_unread(proto, &before);
+    remove_unused(proto, &before);
     model.bytes = model.to_bytes().len() as u64;
     Ok(model)
 }
