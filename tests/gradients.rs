@@ -47,6 +47,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("shrink_factors", "updates parameters"),
     ("sum_squares", "computes the norm of gradients"),
     ("unfold", "an algorithm of conv"),
+    ("value_counts", "gathers statistics"),
     ("winograd_gemm", "an algorithm of conv"),
     ("winograd_in", "an algorithm of conv"),
     ("winograd_in_quads", "an algorithm of conv"),

@@ -136,7 +136,6 @@ secateur finetune lenet.onnx --data mnist/ --preset mnist --epochs 5 \\
         verb: "quantize",
         lines: "
 secateur quantize net.onnx --data images/ --preset imagenet -o int8.onnx
-secateur quantize net.onnx --palette 8bit -o shared.onnx
 secateur quantize net.onnx --palette 4bit --data images/ \\
   --preset imagenet -o shared.onnx
 secateur quantize net.onnx --palette 6bit --data images/ \\

@@ -47,8 +47,8 @@ const HEADINGS: [Heading; 12] = [
     },
     Heading {
         title: "Quantization",
-        common: &["quantize", "quantize:runtime", "quantize:ranges", "palette"],
-        more: &["prune:runtime", "prune:ranges", "float"],
+        common: &["quantize:runtime", "quantize:ranges", "palette"],
+        more: &["quantize", "prune:runtime", "prune:ranges", "float"],
     },
     Heading { title: "Repair", common: &["repair"], more: &["rounds"] },
     Heading {

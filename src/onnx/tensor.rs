@@ -322,7 +322,7 @@ pub fn encode(name: &str, tensor: &Tensor) -> TensorProto {
 /// are kept.
 ///
 /// # Errors
-/// The conditions of [`shape`], masks of the wrong number or length, and element types of 2 or 6 bits.
+/// The conditions of [`shape`], masks of the wrong number or length, and element types smaller than a byte but integers of 4 bits.
 pub fn keep(tensor: &TensorProto, masks: &[Option<Vec<bool>>]) -> Result<TensorProto> {
     let dims = shape(tensor)?;
     let fits = masks.len() == dims.len()
@@ -346,7 +346,7 @@ pub fn keep(tensor: &TensorProto, masks: &[Option<Vec<bool>>]) -> Result<TensorP
 /// Returns a tensor with every slice along `axis` whose mask is true set to zero.
 ///
 /// # Errors
-/// The conditions of [`shape`], an axis or mask of the wrong length, and element types of 2 or 6 bits.
+/// The conditions of [`shape`], an axis or mask of the wrong length, and element types smaller than a byte but integers of 4 bits.
 pub fn zero(tensor: &TensorProto, axis: usize, mask: &[bool]) -> Result<TensorProto> {
     let dims = shape(tensor)?;
     if dims.get(axis) != Some(&mask.len()) {
@@ -374,7 +374,7 @@ fn edit(tensor: &TensorProto, change: &impl TensorEdit) -> Result<TensorProto> {
         return Ok(TensorProto { raw_data, int32_data, ..tensor.clone() });
     }
     if bits < 8 {
-        return Err(failure(tensor, "elements of 2 or 6 bits cannot be removed")
+        return Err(failure(tensor, "elements smaller than a byte cannot be removed")
             .with_kind(ErrorKind::Unsupported)
             .got(type_name(code)));
     }

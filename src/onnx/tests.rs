@@ -420,12 +420,18 @@ fn unsupported_types_are_named() {
     };
     let error = decode(&text).unwrap_err().to_string();
     assert!(error.contains("tensor labels") && error.contains("string"), "{error}");
-    // Three 4-bit elements take two bytes: counted right, not decoded, not cut.
+    // Three 4-bit floats take two bytes: counted right, not decoded, not cut.
     let raw_data = Some(Bytes::from_static(&[0x21, 0x03]));
-    let nibbles = TensorProto { dims: vec![3], data_type: Some(22), raw_data, ..Default::default() };
-    assert_eq!(shape(&nibbles).unwrap(), [3]);
-    assert!(decode(&nibbles).unwrap_err().to_string().contains("int4"));
-    assert!(zero(&nibbles, 0, &[true, false, false]).is_err());
+    let floats = TensorProto { dims: vec![3], data_type: Some(23), raw_data, ..Default::default() };
+    assert_eq!(shape(&floats).unwrap(), [3]);
+    assert!(decode(&floats).unwrap_err().to_string().contains("float4e2m1"));
+    assert!(zero(&floats, 0, &[true, false, false]).is_err());
+    // Integers of 4 bits, the lower half of each byte first.
+    let values = |tensor: &TensorProto| decode(tensor).unwrap().to_f64();
+    let raw_data = Some(Bytes::from_static(&[0x2f, 0x03]));
+    let nibbles = |code| TensorProto { data_type: Some(code), raw_data: raw_data.clone(), ..floats.clone() };
+    assert_eq!((values(&nibbles(21)), values(&nibbles(22))), (vec![15.0, 2.0, 3.0], vec![-1.0, 2.0, 3.0]));
+    assert_eq!(values(&zero(&nibbles(22), 0, &[true, false, false]).unwrap()), [0.0, 2.0, 3.0]);
     let huge = encode("u", &Tensor { dtype: DType::U64, ..Tensor::int(&[1], vec![-1]) });
     assert!(decode(&huge).unwrap_err().to_string().contains("exceeds the range of int64"));
 }

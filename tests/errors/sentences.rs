@@ -83,7 +83,7 @@ const UNMET: &[(&str, &str)] = &[
     ("masks that do not broadcast", "infer refuses them first"),
     ("rows that do not broadcast", "rows of one tensor do"),
     ("scale or zero point does not broadcast to the input", "infer refuses it first"),
-    ("tensor {name}: elements of 2 or 6 bits cannot be removed", "loading refuses such tensors"),
+    ("tensor {name}: elements smaller than a byte cannot be removed", "loading refuses such tensors"),
     ("tensor {name}: strings have no size", "strings are left out before"),
     ("\"{name}\" is no initializer", "weights become initializers first"),
     ("\"{name}\" has too many values for a codebook", "weights are rounded to one first"),
