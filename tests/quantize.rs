@@ -136,7 +136,7 @@ fn every_layer_reads_rounded_activations_and_integer_weights() {
     assert_eq!(biases.iter().filter(|bias| made.contains(*bias)).count(), 3, "{biases:?} of {made:?}");
     let types: BTreeSet<i32> = nodes(model, "DequantizeLinear")
         .filter_map(|node| model.graph().initializer.iter().find(|t| t.name() == node.input[0]))
-        .map(|t| t.data_type())
+        .map(TensorProto::data_type)
         .collect();
     assert_eq!(types, BTreeSet::from([DType::I8.to_onnx(), DType::I32.to_onnx()]));
 }
@@ -172,7 +172,7 @@ fn a_pooling_keeps_its_scale_and_a_concatenation_covers_its_inputs() {
         let made: BTreeMap<&str, &NodeProto> =
             nodes(model, "DequantizeLinear").map(|node| (node.output[0].as_str(), node)).collect();
         let source = model.graph().node.iter().find(|node| node.output.iter().any(|o| o == name));
-        let source = source.map(|node| node.op_type()).unwrap_or_default();
+        let source = source.map(NodeProto::op_type).unwrap_or_default();
         assert_eq!(source, "DequantizeLinear");
         numbers(model, &made[name].input[1])[0]
     };
@@ -192,7 +192,7 @@ fn conventions_of_runtimes_are_kept() {
         let zeros: Vec<TensorProto> = nodes(&integer.model, "QuantizeLinear")
             .map(|n| stored(&integer.model, &n.input[2]).clone())
             .collect();
-        let kinds: BTreeSet<i32> = zeros.iter().map(|tensor| tensor.data_type()).collect();
+        let kinds: BTreeSet<i32> = zeros.iter().map(TensorProto::data_type).collect();
         let zero = zeros.iter().all(|tensor| decode(tensor).unwrap().to_f64() == [0.0]);
         let biases = integer.model.graph().initializer.iter().any(|t| t.data_type() == DType::I32.to_onnx());
         (kinds, zero, biases)

@@ -63,7 +63,7 @@ fn small() -> ModelProto {
             name: text("g"),
             node: vec![constant("c", floats("in_attribute", &[1])), conditional],
             initializer: vec![floats("w", &[4, 3, 2]), floats("b", &[4])],
-            output: vec![proto::ValueInfoProto { name: text("y"), ..Default::default() }],
+            output: vec![ValueInfoProto { name: text("y"), ..Default::default() }],
             ..Default::default()
         }),
         metadata_props: vec![entry("k", "v")],
@@ -124,7 +124,7 @@ fn the_hash_is_sha256_of_the_file() {
 fn members_of_a_oneof_keep_protobufs_order() {
     // TypeProto { denotation: "d", optional_type: {} }: field 6, then field 9.
     let written = [0x32, 1, b'd', 0x4a, 0];
-    let decoded = proto::TypeProto::decode(&written[..]).unwrap();
+    let decoded = TypeProto::decode(&written[..]).unwrap();
     assert!(decoded.optional_type.is_some());
     assert_eq!(decoded.encode_to_vec(), written);
 }

@@ -34,7 +34,7 @@ pub fn encode(symbols: &[u8]) -> Vec<u8> {
             code.push(state as u8);
             state >>= 8;
         }
-        state = (state / frequency << PRECISION) + state % frequency + start;
+        state = ((state / frequency) << PRECISION) + state % frequency + start;
     }
     let state = state.to_le_bytes();
     table.finish().into_iter().chain(state).chain(code.into_iter().rev()).collect()

@@ -133,8 +133,9 @@ fn clusters(points: &[Point], count: usize) -> Vec<f64> {
             }
             let end = low.midpoint(high);
             let mut at = first.min(end - 1);
-            for start in first..=last.min(end - 1) {
-                let error = best[start] + cost(start, end);
+            let past = (last + 1).min(end);
+            for (start, before) in best.iter().enumerate().take(past).skip(first) {
+                let error = before + cost(start, end);
                 if error < next[end] {
                     (next[end], at) = (error, start);
                 }
