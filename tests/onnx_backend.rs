@@ -23,7 +23,7 @@ mod cases;
 use cases::{Case, Problem};
 
 /// The minimum number of passing cases; fewer is a regression.
-const PASS_AT_LEAST: usize = 1174;
+const PASS_AT_LEAST: usize = 1212;
 
 /// Cases with outputs that deliberately differ, with the reasons.
 const KNOWN: &[(&str, &str)] = &[

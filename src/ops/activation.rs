@@ -194,13 +194,15 @@ pub(super) fn cast_like(_: &Build) -> Result<Box<dyn Operator>> {
 /// Builds Cast: converts to another element type.
 pub(super) fn cast(build: &Build) -> Result<Box<dyn Operator>> {
     let code = build.attrs.int_or("to", 0)?;
-    let to = i32::try_from(code).ok().and_then(DType::from_onnx).ok_or_else(|| {
-        Error::new("a Cast to an unsupported type")
-            .expected("a float, integer or bool type")
-            .got(format!("type {code}"))
-            .unsupported()
-    })?;
-    Ok(Box::new(Cast { to }))
+    let to = i32::try_from(code).ok().and_then(DType::from_onnx);
+    Ok(Box::new(Cast { to: to.ok_or_else(|| unsupported_cast(code))? }))
+}
+
+fn unsupported_cast(code: i64) -> Error {
+    Error::new("a Cast to an unsupported type")
+        .expected("a float type, bool, or an integer type of at least 8 bits")
+        .got(format!("type {code}"))
+        .unsupported()
 }
 
 fn lower_unary(l: &mut Lowering, activation: Activation) {
@@ -290,7 +292,12 @@ impl Operator for Clip {
 
 impl Operator for Cast {
     fn infer(&self, inputs: &Inputs) -> Result<Vec<Fact>> {
-        Ok(vec![Fact::new(self.to, &inputs.get(0)?.shape)])
+        let x = inputs.get(0)?;
+        // Integers of 4 bits only store constants: whether a cast to them wraps or clamps is up to the runtime.
+        if matches!(self.to, DType::U4 | DType::I4) && x.dtype != self.to {
+            return Err(unsupported_cast(self.to.to_onnx().into()));
+        }
+        Ok(vec![Fact::new(self.to, &x.shape)])
     }
 
     fn lower(&self, l: &mut Lowering) -> Result<()> {
