@@ -20,6 +20,8 @@ pub enum Stage {
     Gradients,
     /// Measuring the output's loss without some channels; counts dependency groups.
     Probing,
+    /// Measuring the outputs' loss if one node alone has integers; counts nodes.
+    ProbingIntegers,
     /// Timing single layers at several widths; counts nothing.
     TimingLayers,
     /// Refitting the layers behind a cut; counts layers.

@@ -80,6 +80,7 @@ fn title(stage: Stage) -> (&'static str, &'static str) {
         Stage::Profiling => ("profiling", "image"),
         Stage::Gradients => ("computing gradients", "image"),
         Stage::Probing => ("probing", "group"),
+        Stage::ProbingIntegers => ("quantizing nodes singly", "node"),
         Stage::TimingLayers => ("timing layers", "layer"),
         Stage::Repairing => ("repairing", "layer"),
         Stage::FindingRate => ("finding the learning rate", "step"),

@@ -9,6 +9,7 @@ use super::args::{Global, positive};
 use super::data_args::{DataArgs, JudgeArgs};
 use super::integer_args::IntegerArgs;
 use super::metric_args::MetricArgs;
+use super::notices;
 use super::output::{Output, grouped};
 use super::output_guard::OutputGuard;
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
@@ -16,8 +17,8 @@ use super::results::{judged_on, metric_json, metrics_json, print_metrics};
 use super::streams::OutputFile;
 use crate::error::Result;
 use crate::pipeline::{
-    Agreement, CodedSize, Evaluation, IntegerNetwork, Network, PaletteBits, Repair, SharedNetwork, quantize,
-    share,
+    Agreement, CodedSize, Evaluation, FloatTrial, IntegerNetwork, Network, Outcome, PaletteBits,
+    QualityLimit, Repair, Sensitivity, SharedNetwork, quantize, quantize_within, share,
 };
 
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,18 @@ pub(super) struct Args {
     /// Repair of the layers: none rounds each weight for itself.
     #[arg(long, value_name = "METHOD", requires = "data")]
     repair: Option<WeightRepair>,
+    /// Keep nodes in float until the loss is at most PP points.
+    ///
+    /// PP is in the unit of the metric: by default percentage points of top-1, or without labels, of the agreement with
+    /// the original. Every node is also quantized alone, and the table names those that lose most. These return to
+    /// float first.
+    #[arg(long, value_name = "PP", conflicts_with = "palette")]
+    max_drop: Option<f64>,
+    /// Keep nodes in float until the metric is at least V.
+    ///
+    /// If lower values are better, the metric is at most V. Example: --metric snr --min-quality 30.
+    #[arg(long, value_name = "V", allow_hyphen_values = true, conflicts_with_all = ["max_drop", "palette"])]
+    min_quality: Option<f64>,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -83,19 +96,37 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
                 share(&network, bits, on, (with, repair), &metric, &mut progress)?;
             shared.model.save(args.output.path())?;
             let kept = shared.kept.into_iter().chain(shared.unrefitted).collect();
-            Found { layers: shared.layers.len(), kept, ranges: None, coded, evaluation }
+            let layers = shared.layers.len();
+            Found { layers, kept, ranges: None, coded, evaluation, sensitivity: vec![], tried: vec![] }
         }
         None => {
             let options = args.integers.options(repair);
-            let IntegerNetwork { integer, coded, evaluation } =
-                quantize(&network, &options, on, with, &metric, &mut progress)?;
+            let outcome = match args.limit() {
+                Some(limit) => {
+                    quantize_within(&network, (&options, limit), on, with, &metric, &mut progress)?
+                }
+                None => Outcome::Done(quantize(&network, &options, on, with, &metric, &mut progress)?),
+            };
+            let found = match outcome {
+                Outcome::Done(found) => found,
+                Outcome::Refused(refusal) => {
+                    drop(progress);
+                    output.note(notices::refusal(&refusal));
+                    output.result(&json!({ "out": null }));
+                    return Ok(Answer::No);
+                }
+                Outcome::Interrupted => return Ok(Answer::No),
+            };
+            let IntegerNetwork { integer, coded, evaluation, sensitivity, tried } = found;
             integer.model.save(args.output.path())?;
             let (layers, ranges) = (integer.layers.len(), Some(integer.ranges.to_string()));
-            Found { layers, kept: integer.kept, ranges, coded, evaluation: Some(evaluation) }
+            let (kept, evaluation) = (integer.kept, Some(evaluation));
+            Found { layers, kept, ranges, coded, evaluation, sensitivity, tried }
         }
     };
     drop(progress);
     print(&found, output);
+    print_sensitivity(&found.sensitivity, output);
     if let Some(evaluation) = &found.evaluation {
         print_metrics(evaluation, output);
     }
@@ -117,6 +148,14 @@ struct Found {
     ranges: Option<String>,
     coded: [CodedSize; 2],
     evaluation: Option<Evaluation>,
+    sensitivity: Vec<Sensitivity>,
+    tried: Vec<FloatTrial>,
+}
+
+impl Args {
+    fn limit(&self) -> Option<QualityLimit> {
+        self.max_drop.map(QualityLimit::Drop).or(self.min_quality.map(QualityLimit::Quality))
+    }
 }
 
 /// Prints the sizes before and after, and the layers that keep their weights.
@@ -138,6 +177,23 @@ fn print(found: &Found, output: &Output) {
     }
     for (layer, reason) in found.kept.iter().take(NAMED) {
         output.note(format!("{layer} {reason}"));
+    }
+}
+
+/// Prints the nodes by which the outputs lose most if each alone has integers.
+fn print_sensitivity(sensitivity: &[Sensitivity], output: &Output) {
+    const NAMED: usize = 10;
+    if sensitivity.is_empty() {
+        return;
+    }
+    let all: f64 = sensitivity.iter().map(|found| found.noise).sum();
+    let float = sensitivity.iter().filter(|found| found.is_float).count();
+    output
+        .line(format!("{:<12} {:>14} {:>14}  node, if it alone has integers", "", "SNR, dB", "of the noise"));
+    for found in sensitivity.iter().take(NAMED.max(float)) {
+        let share = 100.0 * found.noise / all;
+        let stays = if found.is_float { "stays in float" } else { "" };
+        output.line(format!("{stays:<14} {:>12.1} {share:>12.1} %  {}", found.snr_db(), found.node));
     }
 }
 
@@ -165,6 +221,6 @@ fn result(args: &Args, found: &Found) -> Value {
         "agreement": agreement.and_then(Agreement::agreement),
         "snr_db": agreement.map(Agreement::snr_db),
         "metric": metric_json(evaluation.and_then(|found| found.metric.as_ref())),
-        "metrics": metrics_json(evaluation), "out": args.output.path(),
+        "metrics": metrics_json(evaluation), "sensitivity": found.sensitivity, "tried": found.tried, "out": args.output.path(),
     })
 }

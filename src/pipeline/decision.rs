@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::collapse::Collapse;
+use super::integer_network::FloatTrial;
 use super::network::Network;
 use super::plan_options::{Choice, PlanOptions};
+use super::quality_limit::QualityLimit;
 use super::scored_channels::ScoredChannels;
 use crate::bench::Quantiles;
 use crate::error::{ErrorKind, Result};
@@ -89,6 +91,15 @@ pub enum RefusalReason {
         metric: String,
         /// The cost of which networks keep a share.
         counted: Counted,
+    },
+    /// All evaluated networks of integers are worse than allowed.
+    FloatNodes {
+        /// The limit that none keeps.
+        limit: QualityLimit,
+        /// The number of nodes that could be quantized.
+        nodes: usize,
+        /// The networks that were evaluated, that with the fewest nodes in float first.
+        tried: Vec<FloatTrial>,
     },
     /// The budget cannot be met within the limits, which other budgets of a sweep may be.
     Infeasible {

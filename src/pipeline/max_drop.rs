@@ -8,19 +8,18 @@ use std::cell::RefCell;
 
 use super::calibration::Calibration;
 use super::decision::{Attempt, Decision, Outcome, Refusal, RefusalReason};
-use super::evaluation::{Evaluation, LEAST_TO_VARY, chosen, evaluate_against};
+use super::evaluation::evaluate_against;
 use super::evidence::Evidence;
 use super::kept_outputs::{KeptOutputs, Reference};
-use super::label_fit::LabelFit;
 use super::metric::{Choice, MetricResult};
 use super::original_check::check_original;
 use super::plan_context::PlanContext;
-use super::plan_options::Target;
+use super::quality_limit::QualityLimit;
+use super::quality_loss::{limited_metric, loss, notice_coarse};
 use super::repairing::repair_layers;
 use super::scored_channels::ScoredChannels;
 use crate::data::metrics::Agreement;
 use crate::error::{Error, Result};
-use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::{Notice, Observer, Stage, advance, staged};
 use crate::prune::{Budget, Counted, written};
@@ -28,42 +27,6 @@ use crate::repair::{Images, Repair, Repaired};
 
 /// Budgets nearer to each other than this are not distinguished.
 const NEAR: f64 = 0.01;
-
-/// The limit within which the smallest network is searched for, in the metric's unit.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Limit {
-    /// The largest loss that is allowed.
-    Drop(f64),
-    /// The worst value that is allowed.
-    Quality(f64),
-}
-
-impl Limit {
-    /// Returns the limit of a target; `None` if the target is a budget.
-    pub(super) fn of(target: Target) -> Option<Self> {
-        match target {
-            Target::MaxDrop(most) => Some(Self::Drop(most)),
-            Target::MinQuality(least) => Some(Self::Quality(least)),
-            Target::Keep(_) | Target::Latency(_) => None,
-        }
-    }
-
-    fn option(self) -> &'static str {
-        match self {
-            Self::Drop(_) => "max_drop",
-            Self::Quality(_) => "min_quality",
-        }
-    }
-
-    /// Returns whether a network is within the limit.
-    pub(super) fn allows(self, attempt: &Attempt, higher_is_better: bool) -> bool {
-        match self {
-            Self::Drop(most) => attempt.drop <= most,
-            Self::Quality(least) if higher_is_better => attempt.value >= least,
-            Self::Quality(most) => attempt.value <= most,
-        }
-    }
-}
 
 /// A checked search: the metric, and what several searches of a sweep share.
 pub(super) struct Searched<'a> {
@@ -81,7 +44,7 @@ impl<'a> Searched<'a> {
     pub(super) fn check(
         context: &PlanContext,
         evidence: &Evidence<'a>,
-        limit: Limit,
+        limit: QualityLimit,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let PlanContext { network, device, options } = context;
@@ -92,7 +55,7 @@ impl<'a> Searched<'a> {
         })?;
         let batch = evidence.batch;
         check_original(&network.graph, device, calibration, (batch, &options.metric), observer)?;
-        let choice = measurable(context, calibration, (batch, limit))?;
+        let choice = limited_metric(limit, network, device, calibration, (batch, &options.metric))?;
         let (kept, tried) = (KeptOutputs::default(), RefCell::default());
         Ok(Self { calibration, batch, choice, kept, tried })
     }
@@ -102,12 +65,12 @@ impl<'a> Searched<'a> {
         &self,
         context: &PlanContext,
         scores: &ScoredChannels,
-        limit: Limit,
+        limit: QualityLimit,
         observer: &mut dyn Observer,
     ) -> Result<Outcome<Decision>> {
         let options = context.options;
         let higher_is_better = self.choice.metric.as_ref().is_none_or(|metric| metric.higher_is_better());
-        notice_coarse(&self.choice, self.calibration, limit, observer);
+        notice_coarse(limit, &self.choice, self.calibration, observer);
         let counted = options.counted()?;
         let none = Images::default();
         let images =
@@ -133,15 +96,15 @@ impl<'a> Searched<'a> {
             Ok((attempt, repaired))
         };
         let found = staged(observer, Stage::Searching, halvings(least), |observer| {
-            let allows = |attempt: &Attempt| limit.allows(attempt, higher_is_better);
+            let allows = |attempt: &Attempt| limit.allows((attempt.drop, attempt.value), higher_is_better);
             bisect(least, &allows, &mut |keep| attempt(keep, observer))
         })?;
         let Found { best, attempts } = found;
         let Some((keep, repaired)) = best else {
             let reason = match limit {
                 _ if attempts.is_empty() => RefusalReason::NothingToRemove { least, counted },
-                Limit::Drop(max_drop) => RefusalReason::MaxDrop { max_drop, counted, unit },
-                Limit::Quality(min_quality) => {
+                QualityLimit::Drop(max_drop) => RefusalReason::MaxDrop { max_drop, counted, unit },
+                QualityLimit::Quality(min_quality) => {
                     let metric = self.choice.metric.as_ref();
                     let metric = metric.map_or_else(|| "SNR".to_owned(), |metric| metric.name());
                     RefusalReason::MinQuality { min_quality, metric, counted }
@@ -152,46 +115,6 @@ impl<'a> Searched<'a> {
         let text = format!("{} ({keep:.3} of the {counted})", options.target);
         let decision = options.decide((Budget::keep(counted, keep), text), context.network, scores)?;
         Ok(Outcome::Done(Decision { attempts, counted, repaired, ..decision }))
-    }
-}
-
-/// Chooses the metric, and checks before anything is computed that a loss of it is a number.
-fn measurable(
-    context: &PlanContext,
-    calibration: &Calibration,
-    (batch, limit): (Option<usize>, Limit),
-) -> Result<Choice> {
-    let PlanContext { network, device, options } = context;
-    let judge = &calibration.judge;
-    let session = Session::for_samples(&network.graph, device, &judge.sample()?, (batch, judge.len()))?;
-    let choice = chosen(&network.graph, &session, judge, &options.metric, true)?;
-    match limit {
-        Limit::Drop(_) if choice.is_relative => {
-            let metric = choice.metric.as_ref().map_or_else(|| "SNR".to_owned(), |metric| metric.name());
-            Err(no_drop(&metric, choice.unclassified.as_deref()).file(&network.model.path))
-        }
-        _ => Ok(choice),
-    }
-}
-
-/// Returns the error for a metric of which a loss is no number.
-fn no_drop(metric: &str, unclassified: Option<&str>) -> Error {
-    let why = unclassified.map_or_else(String::new, |why| format!(" ({why})"));
-    Error::new("`max_drop` needs a metric that the original has a value of")
-        .expected("top-1, agreement or mIoU, PSNR or SSIM with label images, or a command")
-        .got(format!("{metric}, which compares with the original{why}"))
-        .remedy(format!("set `min_quality` to the least {metric}, `metric` to another one, or a budget such as `keep_macs`"))
-}
-
-/// Reports a limit that one image exceeds.
-fn notice_coarse(choice: &Choice, calibration: &Calibration, limit: Limit, observer: &mut dyn Observer) {
-    let images = calibration.judge.len();
-    let weight = 100.0 / images.max(1) as f64;
-    if let (Limit::Drop(max_drop), true) = (limit, choice.counts_images)
-        && max_drop > 0.0
-        && max_drop < weight
-    {
-        observer.notice(Notice::CoarseLimit { images, weight, max_drop });
     }
 }
 
@@ -244,7 +167,7 @@ struct Search<'a> {
     scores: &'a ScoredChannels,
     counted: Counted,
     images: &'a Images,
-    limit: Limit,
+    limit: QualityLimit,
 }
 
 impl Search<'_> {
@@ -282,48 +205,11 @@ impl Search<'_> {
         let found = evaluate_against(&small, Some(reference), device, &calibration.judge, by, observer)?;
         let top1 = found.accuracy.top1();
         let agreement = found.agreement.as_ref().and_then(Agreement::agreement);
-        let (drop, error) = self.drop(&found)?;
+        let (drop, error) = loss(self.limit, &found, &model.path, options.metric.force)?;
         let metric = found.metric.ok_or_else(|| Error::new("nothing was measured").internal())?;
         let attempt = Attempt { keep, top1, agreement, value: metric.after, drop, error };
         tried.borrow_mut().push((attempt.clone(), metric.clone()));
         Ok((attempt, metric, Some(repaired)))
-    }
-
-    /// Returns the loss of a network against the original, with its standard error.
-    fn drop(&self, found: &Evaluation) -> Result<(f64, Option<f64>)> {
-        let model = &self.context.network.model;
-        let unclassified = found.unclassified.as_deref();
-        let metric =
-            found.metric.as_ref().ok_or_else(|| no_drop("nothing", unclassified).file(&model.path))?;
-        let mut drop = (metric.drop().unwrap_or(f64::NAN), metric.error);
-        if let Limit::Quality(_) = self.limit {
-            return Ok(drop);
-        }
-        if !metric.before.is_some_and(f64::is_finite) {
-            return Err(no_drop(&metric.name, unclassified).file(&model.path));
-        }
-        let agreement = found.agreement.as_ref();
-        let class = agreement.and_then(|agreement| agreement.only_class(LEAST_TO_VARY));
-        if let (Some(class), "agreement", false) =
-            (class, metric.name.as_str(), self.context.options.metric.force)
-        {
-            return Err(Error::new("agreement says nothing: the original gives one class for all images")
-                .file(&model.path)
-                .expected("images of several classes")
-                .got(format!("class {class} for {} images", found.images))
-                .remedy("give other images, or set `force` to go on"));
-        }
-        let share = agreement.and_then(Agreement::agreement).map(|share| 100.0 * share);
-        if let (Some(share), Some(before), "top-1") = (share, metric.before, metric.name.as_str()) {
-            let error = found.metric_named("agreement").and_then(|agreement| agreement.error);
-            // Labels that do not fit bound nothing.
-            let is_chance = found.label_fit.as_ref().is_some_and(LabelFit::is_chance);
-            let lead = if is_chance { 100.0 - share } else { before - share };
-            if lead > drop.0 {
-                drop = (lead, error);
-            }
-        }
-        Ok(drop)
     }
 }
 
@@ -333,17 +219,21 @@ mod tests {
 
     /// Bisects a network that loses `drop(keep)` points.
     fn search(least: f64, max_drop: f64, drop: fn(f64) -> f64) -> Found<()> {
-        bisect(least, &|attempt| Limit::Drop(max_drop).allows(attempt, true), &mut |keep| {
-            let attempt = Attempt {
-                keep,
-                top1: None,
-                agreement: None,
-                value: -drop(keep),
-                drop: drop(keep),
-                error: None,
-            };
-            Ok((attempt, ()))
-        })
+        bisect(
+            least,
+            &|attempt| QualityLimit::Drop(max_drop).allows((attempt.drop, attempt.value), true),
+            &mut |keep| {
+                let attempt = Attempt {
+                    keep,
+                    top1: None,
+                    agreement: None,
+                    value: -drop(keep),
+                    drop: drop(keep),
+                    error: None,
+                };
+                Ok((attempt, ()))
+            },
+        )
         .expect("no error")
     }
 
@@ -372,16 +262,5 @@ mod tests {
         let found = search(0.25, 1.0, |_| 7.0);
         assert!(found.best.is_none() && found.attempts.len() > 3);
         assert!(search(0.995, 1.0, |_| 0.0).attempts.is_empty(), "nothing can be removed");
-    }
-
-    #[test]
-    fn a_limit_of_quality_looks_at_the_value() {
-        let attempt =
-            Attempt { keep: 0.5, top1: None, agreement: None, value: 30.0, drop: f64::INFINITY, error: None };
-        assert!(Limit::Quality(30.0).allows(&attempt, true) && !Limit::Quality(31.0).allows(&attempt, true));
-        assert!(
-            Limit::Quality(31.0).allows(&attempt, false) && !Limit::Quality(29.0).allows(&attempt, false)
-        );
-        assert!(!Limit::Drop(50.0).allows(&attempt, true));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{Collapse, Doubt, Notice, Refusal, RefusalReason};
+use super::{Collapse, Doubt, Notice, QualityLimit, Refusal, RefusalReason};
 
 /// Implements `Display` by a sentence that names options in backticks (`batch`) and functions as calls (`profile()`).
 macro_rules! display {
@@ -175,6 +175,20 @@ fn refusal(refusal: &Refusal) -> String {
                 "refused: the {metric} of none of {} meets `min_quality` {min_quality}{best}. Nothing is written: \
                  allow a worse one, or keep more",
                 many(refusal.attempts.len(), "evaluated network")
+            )
+        }
+        RefusalReason::FloatNodes { limit, nodes, tried } => {
+            let best = tried.last().map_or_else(String::new, |last| {
+                let error = last.error.map_or_else(String::new, |error| format!(" ± {error:.2}"));
+                format!("; with {} of {nodes} nodes in float it loses {:.2}{error}", last.float, last.drop)
+            });
+            let wanted = match limit {
+                QualityLimit::Drop(most) => format!("loses at most `max_drop` {most}"),
+                QualityLimit::Quality(least) => format!("meets `min_quality` {least}"),
+            };
+            format!(
+                "refused: none of {} {wanted}{best}. Nothing is written: allow a worse one, or give more images",
+                many(tried.len(), "evaluated network"),
             )
         }
         RefusalReason::Infeasible { reason } => format!("refused: {reason}"),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::metric::MetricOptions;
 use super::network::Network;
+use super::quality_limit::QualityLimit;
 use crate::error::{Error, Result};
 use crate::prune::{
     Budget, Channels, Counted, Criterion, CutLimits, EliminationCurves, Scope, Score, ScoreNormalization,
@@ -37,6 +38,15 @@ impl Default for Target {
 }
 
 impl Target {
+    /// Returns the limit of quality of a search; `None` for a budget.
+    pub(super) fn limit(self) -> Option<QualityLimit> {
+        match self {
+            Self::MaxDrop(most) => Some(QualityLimit::Drop(most)),
+            Self::MinQuality(least) => Some(QualityLimit::Quality(least)),
+            Self::Keep(_) | Self::Latency(_) => None,
+        }
+    }
+
     /// Checks the range of the goal's number.
     ///
     /// # Errors
@@ -62,16 +72,8 @@ impl Target {
                     .remedy("for example 0.5"))
             }
             Self::Keep(Budget::RemoveBelow(_)) => Ok(()),
-            Self::MaxDrop(value) if (0.0..100.0).contains(&value) => Ok(()),
-            Self::MinQuality(value) if value.is_finite() => Ok(()),
-            Self::MinQuality(value) => Err(Error::new("`min_quality` does not fit")
-                .expected("a value of the metric")
-                .got(value.to_string())
-                .remedy("for example 30")),
-            Self::MaxDrop(value) => Err(Error::new("`max_drop` does not fit")
-                .expected("a loss in the metric's unit, from 0 to below 100")
-                .got(value.to_string())
-                .remedy("for example 1.5")),
+            Self::MaxDrop(value) => QualityLimit::Drop(value).check(),
+            Self::MinQuality(value) => QualityLimit::Quality(value).check(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::evidence::Evidence;
 use super::iterative::in_rounds;
 use super::kept_outputs::KeptOutputs;
 use super::latency::for_latency;
-use super::max_drop::{Limit, Searched};
+use super::max_drop::Searched;
 use super::network::Network;
 use super::plan_context::PlanContext;
 use super::plan_options::{PlanOptions, Target};
@@ -28,7 +28,7 @@ pub fn plan(
     observer: &mut dyn Observer,
 ) -> Result<Outcome<Decision>> {
     // A cut for a budget can still be refused when it is applied.
-    let goes_on = options.metric.force || Limit::of(options.target).is_none();
+    let goes_on = options.metric.force || options.target.limit().is_none();
     check_calibration(&network.graph, evidence.calibration, goes_on, observer)?;
     let options = evidence.resolve(network, options, observer)?;
     options.target.check()?;
@@ -73,7 +73,7 @@ impl<'a> Prepared<'a> {
         evidence: &mut Evidence<'a>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome<Self>> {
-        let limit = Limit::of(context.options.target);
+        let limit = context.options.target.limit();
         let searched = limit.map(|limit| Searched::check(context, evidence, limit, observer)).transpose()?;
         context
             .score(context.network, evidence, observer)?
@@ -86,7 +86,7 @@ impl<'a> Prepared<'a> {
         context: &PlanContext,
         observer: &mut dyn Observer,
     ) -> Result<Outcome<Decision>> {
-        match (context.options.target, Limit::of(context.options.target), &self.searched) {
+        match (context.options.target, context.options.target.limit(), &self.searched) {
             (_, Some(limit), Some(searched)) => searched.smallest(context, &self.scores, limit, observer),
             (Target::Latency(share), ..) => for_latency(context, &self.scores, share, observer),
             (Target::Keep(budget), ..) => {

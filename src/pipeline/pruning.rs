@@ -14,13 +14,12 @@ use super::finetuning::{Trained, TrainingOptions, check_training, train};
 use super::iterative::steps;
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::label_fit::LabelFit;
-use super::max_drop::Limit;
 use super::metric::MetricOptions;
 use super::network::{Network, Original, cost};
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Target};
 use super::planning::decide;
-use super::quantizing::{integers, no_images};
+use super::quantizing::{Quantizing, no_images};
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use super::report_training::add_trainings;
@@ -162,7 +161,7 @@ fn decide_and_prune(
     let (calibration, batch) = (evidence.calibration, evidence.batch);
     check_calibration(&network.graph, calibration, options.plan.metric.force, observer)?;
     check_later_steps(options, calibration)?;
-    let is_search = Limit::of(options.plan.target).is_some();
+    let is_search = options.plan.target.limit().is_some();
     let repair = chosen(options.repair, calibration, observer)?;
     let deciding = PlanOptions { repair, ..options.plan.clone() };
     let deciding = evidence.resolve(&network, &deciding, observer)?;
@@ -230,7 +229,7 @@ pub(super) fn check_and_read(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     let Some(calibration) = evidence.calibration else { return Ok(()) };
-    if Limit::of(target).is_none() {
+    if target.limit().is_none() {
         check_original(&network.graph, device, calibration, (evidence.batch, metric), observer)?;
     }
     if repair != Repair::None {
@@ -397,7 +396,8 @@ impl Work<'_> {
         let (mut unquantized, mut integer_layers) = (None, 0);
         if let (Some(quantize), Some(calibration)) = (&options.quantize, calibration) {
             let found = judge(&small, calibration, observer)?;
-            let integer = integers(&small, quantize, (device, batch), calibration, observer)?;
+            let quantizing = Quantizing { model: &small, options: quantize, device, batch, calibration };
+            let integer = quantizing.integers(observer)?;
             (small, unquantized, integer_layers) = (integer.model, Some(found), integer.layers.len());
         }
         let small_graph = Graph::shapes_only(&small)?;

@@ -2,32 +2,23 @@
 
 use super::calibration::Calibration;
 use super::data_notices::check_calibration;
-use super::evaluation::{Evaluation, evaluate_against};
+use super::evaluation::evaluate_against;
+use super::integer_network::IntegerNetwork;
 use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
+use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
-use crate::quantize::coding::{CodedSize, coded_size};
+use crate::quantize::coding::coded_size;
 use crate::quantize::integer::{Integer, IntegerOptions, Quantizable};
 use crate::quantize::range::RangeMethod;
 use crate::repair::Repair;
 use crate::stats::value_histograms;
-
-/// A network of 8-bit integers, its size and its quality.
-#[derive(Clone, Debug)]
-pub struct IntegerNetwork {
-    /// The model in QDQ form, with its layers and scales.
-    pub integer: Integer,
-    /// The coded size of the original and of the new model.
-    pub coded: [CodedSize; 2],
-    /// The quality against the original.
-    pub evaluation: Evaluation,
-}
 
 /// Quantizes weights and activations to 8-bit integers by calibration images, and judges the result.
 ///
@@ -47,54 +38,87 @@ pub fn quantize(
 ) -> Result<IntegerNetwork> {
     let calibration = calibration.ok_or_else(no_images)?;
     check_calibration(&network.graph, Some(calibration), metric.force, observer)?;
-    let integer = integers(&network.model, options, (device, batch), calibration, observer)?;
+    let quantizing = Quantizing { model: &network.model, options, device, batch, calibration };
+    let integer = quantizing.integers(observer)?;
     let graph = Graph::from_model(&integer.model)?;
     let reference = Some(Reference::from(&network.graph));
     let evaluation =
         evaluate_against(&graph, reference, device, &calibration.judge, (batch, metric), observer)?;
     let coded = [coded_size(&network.model)?, coded_size(&integer.model)?];
-    Ok(IntegerNetwork { integer, coded, evaluation })
+    Ok(IntegerNetwork { integer, coded, evaluation, sensitivity: vec![], tried: vec![] })
 }
 
-/// Quantizes a model by the calibration images.
-pub(super) fn integers(
-    model: &Model,
-    options: &IntegerOptions,
-    (device, batch): (&Device, Option<usize>),
-    calibration: &Calibration,
-    observer: &mut dyn Observer,
-) -> Result<Integer> {
-    let mut network = Quantizable::new(model, options)?;
-    let original = network.graph().clone();
-    if options.repair == Repair::Full {
-        network.refit((device, calibration.images(observer)?), observer)?;
-    }
-    let values = network.counted();
-    let counts = value_histograms(network.graph(), &values, device, &calibration.fit, batch, observer)?;
-    if let Some(method) = options.ranges {
-        return network.quantize(&counts, method);
-    }
-    // Without a method, that with the outputs nearest to the original's on a few calibration images.
-    let images = calibration.fit.batches(TRIED).next().transpose()?;
-    let images = images.ok_or_else(no_images)?;
-    let outputs = |graph: &Graph| {
-        Session::for_samples(graph, device, &images.sample, (batch, images.count))?.predict(&images.data)
-    };
-    let wanted = outputs(&original)?;
-    let mut best: Option<(f64, Integer)> = None;
-    for method in METHODS {
-        let integer = network.quantize(&counts, method)?;
-        let found = outputs(&Graph::from_model(&integer.model)?)?;
-        let error: f64 = found.iter().zip(&wanted).map(|(&a, &b)| f64::from(a - b).powi(2)).sum();
-        // NaN is no smaller than anything.
-        if best.as_ref().is_none_or(|(least, _)| error < *least) {
-            best = Some((error, integer));
+/// A network on its way to integers, with all that its quantization needs.
+#[derive(Clone, Copy)]
+pub(super) struct Quantizing<'a> {
+    pub(super) model: &'a Model,
+    pub(super) options: &'a IntegerOptions,
+    pub(super) device: &'a Device,
+    pub(super) batch: Option<usize>,
+    pub(super) calibration: &'a Calibration,
+}
+
+impl Quantizing<'_> {
+    /// Quantizes the model by the calibration images.
+    pub(super) fn integers(&self, observer: &mut dyn Observer) -> Result<Integer> {
+        let Self { model, options, device, batch, calibration } = *self;
+        let mut network = Quantizable::new(model, options)?;
+        let probes = match options.ranges {
+            Some(_) => None,
+            None => Some(ProbeImages::of(network.graph(), self)?),
+        };
+        if options.repair == Repair::Full {
+            network.refit((device, calibration.images(observer)?), observer)?;
         }
+        let values = network.counted();
+        let counts = value_histograms(network.graph(), &values, device, &calibration.fit, batch, observer)?;
+        let Some(probes) = probes else {
+            return network.quantize(&counts, options.ranges.unwrap_or(RangeMethod::MinMax));
+        };
+        // Without a method, that with the outputs nearest to the original's on a few calibration images.
+        let mut best: Option<(f64, Integer)> = None;
+        for method in METHODS {
+            let integer = network.quantize(&counts, method)?;
+            let noise = probes.noise(&integer.model, self)?;
+            // NaN is no smaller than anything.
+            if best.as_ref().is_none_or(|(least, _)| noise < *least) {
+                best = Some((noise, integer));
+            }
+        }
+        best.map(|(_, integer)| integer).ok_or_else(no_images)
     }
-    best.map(|(_, integer)| integer).ok_or_else(no_images)
 }
 
-/// The number of images on which methods for ranges are compared.
+/// A few calibration images with the outputs of the network before its quantization.
+pub(super) struct ProbeImages {
+    images: Batch,
+    outputs: Vec<f32>,
+}
+
+impl ProbeImages {
+    /// Reads images, and runs the network.
+    pub(super) fn of(graph: &Graph, quantizing: &Quantizing) -> Result<Self> {
+        let images = quantizing.calibration.fit.batches(TRIED).next().transpose()?;
+        let images = images.ok_or_else(no_images)?;
+        let outputs = outputs(graph, &images, quantizing)?;
+        Ok(Self { images, outputs })
+    }
+
+    /// Returns the squared error of another network's outputs, as a share of the squared outputs.
+    pub(super) fn noise(&self, model: &Model, quantizing: &Quantizing) -> Result<f64> {
+        let found = outputs(&Graph::from_model(model)?, &self.images, quantizing)?;
+        let square = |x: f32| f64::from(x).powi(2);
+        let error: f64 = found.iter().zip(&self.outputs).map(|(&a, &b)| square(a - b)).sum();
+        Ok(error / self.outputs.iter().map(|&b| square(b)).sum::<f64>())
+    }
+}
+
+fn outputs(graph: &Graph, images: &Batch, quantizing: &Quantizing) -> Result<Vec<f32>> {
+    let on = (quantizing.batch, images.count);
+    Session::for_samples(graph, quantizing.device, &images.sample, on)?.predict(&images.data)
+}
+
+/// The number of images on which methods for ranges, and nodes, are compared.
 const TRIED: usize = 64;
 /// The methods that are compared.
 const METHODS: [RangeMethod; 4] = [

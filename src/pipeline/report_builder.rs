@@ -7,12 +7,12 @@ use super::decision::Attempt;
 use super::evaluation::Evaluation;
 use super::evidence::weights_profile;
 use super::image_source::ImageSource;
-use super::max_drop::Limit;
 use super::metric::MetricResult;
 use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ProfileOptions, pass};
 use super::quality_curve::{self, measured, on_page};
+use super::quality_limit::QualityLimit;
 use super::report_predictions::changes;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
@@ -278,10 +278,10 @@ impl ReportBuilder {
         counted: Counted,
         (metric, target): (&MetricResult, Target),
     ) {
-        let Some(limit) = Limit::of(target) else { return };
+        let Some(limit) = target.limit() else { return };
         let value = |value| on_page(&metric.unit, value);
         // Attempts are sorted by what they keep: the first within the limit is the result.
-        let chosen = attempts.iter().position(|a| limit.allows(a, metric.higher_is_better));
+        let chosen = attempts.iter().position(|a| limit.allows((a.drop, a.value), metric.higher_is_better));
         let points = attempts.iter().enumerate();
         let mut points: Vec<SearchPoint> = points
             .map(|(i, a)| SearchPoint {
@@ -295,10 +295,10 @@ impl ReportBuilder {
         let whole = metric.before.and_then(value);
         points.push(SearchPoint { keep: 1.0, value: whole, ..SearchPoint::default() });
         let floor = match limit {
-            Limit::Drop(most) => whole
+            QualityLimit::Drop(most) => whole
                 .zip(value(-quality_curve::quality(most, metric.higher_is_better)))
                 .map(|(whole, loss)| whole + loss),
-            Limit::Quality(least) => value(least),
+            QualityLimit::Quality(least) => value(least),
         };
         self.page.curve = Some(SearchCurve {
             counted: counted.to_string(),

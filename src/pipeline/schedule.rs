@@ -6,7 +6,6 @@
 use super::calibration::Calibration;
 use super::evidence::Evidence;
 use super::finetuning::TrainingOptions;
-use super::max_drop::Limit;
 use super::metric::MetricOptions;
 use super::network::Network;
 use super::original_check::MOST_IMAGES;
@@ -234,5 +233,5 @@ impl Schedule {
 
 /// Returns whether a target is a limit of quality, whose search checks the original by itself.
 fn is_limit(target: Target) -> bool {
-    Limit::of(target).is_some()
+    target.limit().is_some()
 }

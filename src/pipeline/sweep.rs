@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use super::data_notices::check_calibration;
 use super::decision::{Outcome, Refusal, RefusalReason};
 use super::evidence::Evidence;
-use super::max_drop::Limit;
 use super::metric::MetricResult;
 use super::network::Network;
 use super::plan_context::PlanContext;
@@ -119,7 +118,7 @@ fn swept(
     let plan = PlanOptions { repair, target: budgets[0].target, ..options.plan.clone() };
     let plan = evidence.resolve(network, &plan, observer)?;
     let mut schedule = Schedule::of(network);
-    if let Some(calibration) = calibration.filter(|_| Limit::of(plan.target).is_none()) {
+    if let Some(calibration) = calibration.filter(|_| plan.target.limit().is_none()) {
         schedule.original_check(calibration, &plan.metric);
     }
     schedule.images(calibration.filter(|_| repair != Repair::None));

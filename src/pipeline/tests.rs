@@ -10,6 +10,7 @@ use crate::prune::Score;
 use crate::stats::Header;
 
 mod gradients;
+mod integers;
 mod sweeps;
 
 /// An observer that records notices and stages, and breaks after so many units of a stage.

@@ -116,6 +116,28 @@ impl Quantizable {
         Ok(())
     }
 
+    /// Returns the network in which only one node, with its inputs and its output, is quantized.
+    ///
+    /// # Errors
+    /// A graph whose shapes cannot be inferred.
+    pub fn only(&self, node: &str) -> Result<Self> {
+        let others = self.graph.nodes.iter().map(|node| &node.name).filter(|name| *name != node);
+        let float = others.cloned().collect();
+        let placement = Placement::of(&self.graph, &Facts::at_own_size(&self.graph)?, &float);
+        let (model, graph) = (self.model.clone(), self.graph.clone());
+        Ok(Self { model, graph, placement, float, runtime: self.runtime })
+    }
+
+    /// Returns the names of the layers whose weights become integers.
+    pub fn layers(&self) -> impl Iterator<Item = &str> {
+        self.placement.layers.iter().map(|layer| layer.name.as_str())
+    }
+
+    /// Returns the names of other nodes that are quantized, such as sums.
+    pub fn others(&self) -> impl Iterator<Item = &str> {
+        self.placement.others.iter().map(String::as_str)
+    }
+
     /// Returns the graph whose values are counted.
     pub fn graph(&self) -> &Graph {
         &self.graph

@@ -51,6 +51,8 @@ pub(super) struct Placement {
     pub(super) layers: Vec<IntegerLayer>,
     /// Layers that stay in float, with the reason.
     pub(super) kept: Vec<(String, &'static str)>,
+    /// Other nodes whose inputs and outputs are rounded.
+    pub(super) others: Vec<String>,
     /// The tensors that are rounded to integers.
     pub(super) values: BTreeSet<ValueId>,
     /// The tensors whose values decide the range of a quantized tensor.
@@ -79,11 +81,13 @@ impl Placement {
                 Err(reason) => kept.push((name, reason)),
             }
         }
+        let mut others = vec![];
         for id in graph.nodes.ids() {
             let node = &graph.nodes[id];
             let computed = node.inputs.iter().flatten().all(|&v| !facts.is_constant(v));
             if OTHERS.contains(&node.op_type.as_str()) && computed && !float.contains(&node.name) {
                 add(graph, id);
+                others.push(node.name.clone());
             }
         }
         // A tensor behind a node that moves elements has the scale of the tensor before it.
@@ -91,7 +95,7 @@ impl Placement {
         values.extend(moved.into_iter().filter(|&v| may_round(graph, facts, v)));
         let sources = values.iter().map(|&v| (v, sources(graph, v))).collect();
         let slopes = values.iter().filter_map(|&v| Some((v, slope(graph, facts, v)?))).collect();
-        Self { layers: found, kept, values, sources, slopes }
+        Self { layers: found, kept, others, values, sources, slopes }
     }
 
     /// Returns the values whose histograms decide ranges.

@@ -5,7 +5,7 @@ use crate::tensor::DType;
 
 /// A runtime whose conventions a quantized file follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "lower"))]
 #[serde(rename_all = "lowercase")]
 pub enum Runtime {
     /// ONNX Runtime: activations in uint8 with a zero point, biases in int32.

@@ -1,0 +1,63 @@
+//! Tests of networks of integers within a limit of quality.
+
+use super::*;
+
+fn within(limit: QualityLimit) -> Outcome<IntegerNetwork> {
+    let metric = match limit {
+        QualityLimit::Drop(_) => None,
+        QualityLimit::Quality(_) => Some(MetricKind::Snr),
+    };
+    let (calibration, metric) = (calibration(40), MetricOptions { metric, ..MetricOptions::default() });
+    let options = IntegerOptions {
+        runtime: Runtime::Ort,
+        ranges: Some(RangeMethod::MinMax),
+        repair: Repair::None,
+        float: vec![],
+    };
+    let on = (&Device::Cpu, Some(16));
+    quantize_within(&network(), (&options, limit), on, Some(&calibration), &metric, &mut Silent)
+        .expect("no error")
+}
+
+#[test]
+fn a_limit_that_holds_leaves_all_nodes_in_integers() {
+    let found = within(QualityLimit::Drop(99.0)).done().expect("a network");
+    assert_eq!(found.tried.len(), 1);
+    let layers = found.sensitivity.iter().filter(|found| found.is_layer).count();
+    assert_eq!(layers, found.integer.layers.len());
+    assert!(found.sensitivity.iter().all(|layer| !layer.is_float && layer.noise > 0.0));
+    assert!(found.sensitivity.windows(2).all(|pair| pair[0].noise >= pair[1].noise), "the largest first");
+}
+
+#[test]
+fn the_nodes_that_lose_most_stay_in_float() {
+    let all = within(QualityLimit::Quality(0.0)).done().expect("a network");
+    let snr = all.evaluation.metric_named("SNR").expect("a reference").after;
+    let least = all.sensitivity.last().expect("layers").snr_db();
+    assert!(least > snr + 1.0, "one layer alone loses less than all: {least}, {snr}");
+    // Between the SNR with all layers and that with the least sensitive one alone.
+    let found = within(QualityLimit::Quality(0.5 * (snr + least))).done().expect("a network");
+    let float = found.sensitivity.iter().filter(|layer| layer.is_float).count();
+    assert!((1..found.sensitivity.len()).contains(&float), "{float}");
+    assert!(found.sensitivity[..float].iter().all(|layer| layer.is_float), "those with the most noise");
+    let layers = found.sensitivity[..float].iter().filter(|found| found.is_layer).count();
+    assert_eq!(found.integer.kept.len(), layers);
+    assert_eq!(found.integer.layers.len() + layers, all.integer.layers.len());
+    let best = found.tried.iter().find(|trial| trial.float == float).expect("it was evaluated");
+    assert_eq!(best.value, found.evaluation.metric_named("SNR").expect("a reference").after);
+    assert!(best.value >= 0.5 * (snr + least));
+}
+
+#[test]
+fn a_limit_that_nothing_keeps_is_refused_with_all_that_was_tried() {
+    let Outcome::Refused(refusal) = within(QualityLimit::Quality(1e9)) else {
+        panic!("no network is so good")
+    };
+    let RefusalReason::FloatNodes { nodes, tried, .. } = &refusal.reason else { panic!("{refusal}") };
+    assert!(
+        tried.len() > 1 && tried.last().is_some_and(|last| (1..*nodes).contains(&last.float)),
+        "{tried:?}"
+    );
+    assert!(tried.windows(2).all(|pair| pair[0].float < pair[1].float));
+    assert!(refusal.to_string().contains("nodes in float"));
+}
