@@ -168,6 +168,17 @@ pub enum Notice {
         /// The share of the original's latency that was measured.
         measured: f64,
     },
+    /// A network in a number format that was tried for a budget of bytes.
+    FormatTried {
+        /// The name of the number format.
+        format: String,
+        /// The share of the parameters that was kept.
+        keep_params: f64,
+        /// The bytes of the file.
+        bytes: u64,
+        /// The signal-to-noise ratio of the outputs on a few calibration images, in dB.
+        snr_db: f64,
+    },
     /// A network that was evaluated in the search for the smallest within an accuracy drop.
     DropTried {
         /// The share of the cost that was kept.

@@ -37,7 +37,7 @@ const HEADINGS: [Heading; 12] = [
     },
     Heading {
         title: "Budget",
-        common: &["keep_macs", "keep_params", "keep_latency", "max_drop", "protect"],
+        common: &["keep_macs", "keep_params", "keep_bytes", "keep_latency", "max_drop", "protect"],
         more: &["min_quality", "remove_below", "round_to", "max_cut", "min_channels", "inexact"],
     },
     Heading {

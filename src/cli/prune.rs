@@ -10,7 +10,7 @@ use super::data_args::DataArgs;
 use super::integer_args::IntegerArgs;
 use super::metric_args::MetricArgs;
 use super::notices::{self, interrupted};
-use super::output::{Output, many};
+use super::output::{Output, grouped, many};
 use super::output_guard::OutputGuard;
 use super::plan_args::{PlanArgs, RepairArgs};
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
@@ -23,8 +23,9 @@ use super::sweep::{Outputs, SweepFiles, print_sweep};
 use super::training_args::{TrainingArgs, print_rounds, print_training};
 use crate::error::Result;
 use crate::pipeline::{
-    Calibration, Cut, Evaluation, Evidence, FoldedConstants, Model, Network, Outcome, PlanOptions,
-    PruneOptions, Pruned, Repair, ReportOptions, Target, TrainingLength, apply, check_targets, prune, sweep,
+    Calibration, Cut, Evaluation, Evidence, FoldedConstants, Model, Network, NumberFormat, Outcome,
+    PlanOptions, PruneOptions, Pruned, Repair, ReportOptions, Target, TrainingLength, apply, check_targets,
+    prune, sweep,
 };
 
 #[derive(Debug, clap::Args)]
@@ -66,6 +67,13 @@ pub(super) struct Args {
     integers: IntegerArgs,
     #[command(flatten)]
     metric: MetricArgs,
+    /// Keep at most this share of the file's bytes.
+    ///
+    /// Channels and the number format are chosen together: floats, 8-bit integers, or a palette of 4 bits, each with the
+    /// channels that it leaves room for. The format stays whose outputs are nearest to the original's. With --quantize,
+    /// it is 8-bit integers. Several shares, such as 0.5,0.25, write a network each.
+    #[arg(long, value_name = "R", value_delimiter = ',', conflicts_with_all = ["cut", "keep_macs", "keep_params", "keep_latency", "remove_below", "max_drop", "min_quality", "rounds"])]
+    keep_bytes: Vec<f64>,
     /// Find the smallest network that loses at most PP points.
     ///
     /// PP is in the unit of the metric: by default percentage points of top-1, or without labels, of the agreement with
@@ -117,6 +125,7 @@ impl Args {
     fn check(&self, model: &Model) -> Result<Vec<Target>> {
         self.output.check_single(model)?;
         let targets = match (self.max_drop.is_empty(), self.min_quality, &self.cut) {
+            _ if !self.keep_bytes.is_empty() => self.keep_bytes.iter().copied().map(Target::Bytes).collect(),
             (false, ..) => self.max_drop.iter().copied().map(Target::MaxDrop).collect(),
             (true, Some(least), _) => vec![Target::MinQuality(least)],
             (true, None, Some(_)) => vec![Target::default()],
@@ -143,7 +152,16 @@ impl Args {
 
     fn options(&self, target: Target, network: &Network) -> Result<PruneOptions> {
         let metric = self.metric.options(&self.data, self.repair.judge.test(), self.force)?;
-        let plan = PlanOptions { rounds: self.repair.rounds, metric, ..self.plan.options(target, network)? };
+        let integers = self.integers.options(Repair::Full);
+        let mut plan =
+            PlanOptions { rounds: self.repair.rounds, metric, ..self.plan.options(target, network)? };
+        // A byte budget chooses among the formats; the options of integers apply to theirs.
+        plan.formats.retain(|format| !self.quantize || matches!(format, NumberFormat::Integers(_)));
+        for format in &mut plan.formats {
+            if let NumberFormat::Integers(options) = format {
+                *options = integers.clone();
+            }
+        }
         let class_names = self.data.class_names()?;
         let report = || ReportOptions {
             seconds: self.report_seconds,
@@ -161,7 +179,7 @@ impl Args {
                 .finetune
                 .map(|epochs| self.training.options(TrainingLength::Epochs(epochs), self.plan.seed))
                 .transpose()?,
-            quantize: self.quantize.then(|| self.integers.options(Repair::Full)),
+            quantize: self.quantize.then_some(integers),
             stamp: self.stamp,
         })
     }
@@ -241,8 +259,13 @@ fn print(pruned: &Pruned, calibration: Option<&Calibration>, output: &Output) {
     if let Some(training) = &pruned.training {
         print_training(training, output);
     }
-    if pruned.integer_layers > 0 {
-        output.line(format!("quantized    {} layers", pruned.integer_layers));
+    if pruned.quantized_layers > 0 {
+        output.line(format!("quantized    {} layers", pruned.quantized_layers));
+    }
+    for tried in &pruned.formats {
+        let snr = -10.0 * tried.noise.log10();
+        let kept = format!("{:.3} of the parameters", tried.keep_params);
+        output.line(format!("{:<16} {kept}, {} bytes, SNR {snr:.1} dB", tried.format, grouped(tried.bytes)));
     }
     if let Some(collapse) = &pruned.collapse {
         output.note(collapse.to_string());

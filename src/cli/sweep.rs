@@ -110,7 +110,8 @@ impl SweepFiles {
         fields["untrained"] = metric_json(untrained);
         let unquantized = pruned.unquantized.as_ref().and_then(|found| found.metric.as_ref());
         fields["unquantized"] = metric_json(unquantized);
-        fields["layers_quantized"] = json!(pruned.integer_layers);
+        fields["layers_quantized"] = json!(pruned.quantized_layers);
+        fields["formats"] = json!(pruned.formats);
         fields["training"] = training_json(pruned.training.as_ref());
         fields["rounds"] = rounds_json(&pruned.rounds);
         fields["out"] = json!(self.output);

@@ -12,6 +12,7 @@ use crate::bench::Quantiles;
 use crate::error::{ErrorKind, Result};
 use crate::observer::{Notice, Observer};
 use crate::prune::{Budget, Counted, Cut, Judged};
+use crate::quantize::NumberFormat;
 use crate::repair::Repaired;
 use crate::stats::Profile;
 
@@ -146,6 +147,19 @@ pub struct Latency {
     pub measured: Quantiles,
 }
 
+/// A network in a number format that was tried for a budget of bytes.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct FormatTrial {
+    /// The name of the number format.
+    pub format: String,
+    /// The share of the parameters that was kept.
+    pub keep_params: f64,
+    /// The bytes of the file.
+    pub bytes: u64,
+    /// The squared error of the outputs on a few calibration images, as a share of the squared outputs.
+    pub noise: f64,
+}
+
 /// The channels to remove, and what led to them.
 #[derive(Clone, Debug)]
 pub struct Decision {
@@ -159,6 +173,10 @@ pub struct Decision {
     pub profile: Profile,
     /// The latency, for [`super::Target::Latency`].
     pub latency: Option<Latency>,
+    /// The number format that was chosen, for [`super::Target::Bytes`].
+    pub format: Option<NumberFormat>,
+    /// The formats that were tried.
+    pub formats: Vec<FormatTrial>,
     /// The networks that were evaluated on the way, the smallest first.
     pub attempts: Vec<Attempt>,
     /// The cost that attempts count.
@@ -187,6 +205,8 @@ impl PlanOptions {
             confidence,
             profile: scores.profile.clone(),
             latency: None,
+            format: None,
+            formats: vec![],
             attempts: vec![],
             counted: Counted::Macs,
             repaired: None,

@@ -12,9 +12,10 @@ use super::integer_network::{FloatTrial, IntegerNetwork, Sensitivity};
 use super::kept_outputs::{KeptOutputs, Reference};
 use super::metric::MetricOptions;
 use super::network::Network;
+use super::probe_images::{ProbeImages, no_images};
 use super::quality_limit::QualityLimit;
 use super::quality_loss::{limited_metric, loss, notice_coarse};
-use super::quantizing::{ProbeImages, Quantizing, no_images};
+use super::quantizing::Quantizing;
 use crate::error::{Error, Result};
 use crate::exec::devices::Device;
 use crate::graph::Graph;
@@ -91,7 +92,7 @@ fn sensitivity(
 ) -> Result<Vec<Sensitivity>> {
     let Quantizing { model, options, device, batch, calibration } = *quantizing;
     let network = Quantizable::new(model, options)?;
-    let probes = ProbeImages::of(network.graph(), quantizing)?;
+    let probes = ProbeImages::of(network.graph(), calibration, (device, batch))?;
     let values = network.counted();
     let counts = value_histograms(network.graph(), &values, device, &calibration.fit, batch, observer)?;
     let layers = network.layers().map(|name| (name, true));
@@ -100,7 +101,7 @@ fn sensitivity(
         let mut found = vec![];
         for &(node, is_layer) in &nodes {
             let integer = network.only(node)?.quantize(&counts, ranges)?;
-            let noise = probes.noise(&integer.model, quantizing)?;
+            let noise = probes.noise(&integer.model)?;
             found.push(Sensitivity { node: node.to_owned(), is_layer, noise, is_float: false });
             advance(observer, found.len())?;
         }

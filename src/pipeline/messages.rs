@@ -72,6 +72,9 @@ fn notice(notice: &Notice) -> String {
             "{table_share:.3} of the layers' tabulated times take {measured:.3} of the latency"
         ),
         Notice::Budget { budget, place, of } => format!("budget {place} of {of}: {budget}"),
+        Notice::FormatTried { format, keep_params, bytes, snr_db } => format!(
+            "{format}: {keep_params:.3} of the parameters in {bytes} bytes, SNR {snr_db:.1} dB on calibration images"
+        ),
         Notice::DropTried { keep, counted, drop, error, unit } => {
             let error = error.map_or_else(String::new, |error| format!(" ± {error:.2}"));
             let lost = format!("{drop:.2}{error} {unit}");

@@ -13,6 +13,7 @@
 
 mod benchmark;
 mod bindings;
+mod byte_budget;
 mod calibration;
 mod channel_table;
 mod collapse;
@@ -50,12 +51,14 @@ mod prediction_changes;
 mod predictions;
 mod preset_candidates;
 mod preset_trial;
+mod probe_images;
 mod profiling;
 mod pruning;
 mod quality_curve;
 mod quality_limit;
 mod quality_loss;
 mod quantizing;
+mod reformat;
 mod repairing;
 mod report_builder;
 mod report_predictions;
@@ -83,7 +86,7 @@ pub use criteria_comparison::{
 };
 pub use cut_comparison::compare_cuts;
 pub use cut_sizes::{CutSizes, LayerWidth};
-pub use decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
+pub use decision::{Attempt, Decision, FormatTrial, Latency, Outcome, Refusal, RefusalReason};
 pub use evaluation::{Evaluation, evaluate, evaluate_by};
 pub use evidence::{Evidence, load_profile};
 pub use execution::{Array, check, input_names, read_array, run, write_array};
@@ -132,6 +135,7 @@ pub use crate::prune::{
     Budget, CRITERIA, Counted, Criterion, CustomCriterion, CustomLayer, Cut, FoldedConstants, Needs, Proof,
     Scope, ScoreNormalization, Stamp,
 };
+pub use crate::quantize::NumberFormat;
 pub use crate::quantize::coding::{CodedSize, CodedTensor};
 pub use crate::quantize::integer::{ActivationScale, IntegerOptions, Runtime};
 pub use crate::quantize::palette::PaletteBits;

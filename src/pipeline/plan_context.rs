@@ -36,7 +36,7 @@ impl PlanContext<'_> {
                     let times = widths::times(model, graph, channels, device, observer)?;
                     Some(Channels { times: Some(times), ..channels.clone() })
                 }
-                Target::Keep(_) | Target::MaxDrop(_) | Target::MinQuality(_) => None,
+                Target::Keep(_) | Target::Bytes(_) | Target::MaxDrop(_) | Target::MinQuality(_) => None,
             };
             let channels = timed.as_ref().unwrap_or(&network.channels);
             let scored = staged(observer, Stage::Scoring, 0, |_| {

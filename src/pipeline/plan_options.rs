@@ -10,6 +10,9 @@ use crate::prune::{
     Budget, Channels, Counted, Criterion, CutLimits, EliminationCurves, Scope, Score, ScoreNormalization,
     Scoring, allocate, confidence, cut_confidence, scores,
 };
+use crate::quantize::NumberFormat;
+use crate::quantize::integer::IntegerOptions;
+use crate::quantize::palette::PaletteBits;
 use crate::repair::Repair;
 use crate::stats::Profile;
 
@@ -23,6 +26,8 @@ pub enum Target {
     Keep(Budget),
     /// At most this share of the original's latency of one image, measured on the device.
     Latency(f64),
+    /// At most this share of the original's bytes in a file, by fewer channels and another number format together.
+    Bytes(f64),
     /// The smallest network that loses at most so much of the metric, in its unit: percentage points of top-1, or of
     /// agreement without labels.
     MaxDrop(f64),
@@ -43,7 +48,7 @@ impl Target {
         match self {
             Self::MaxDrop(most) => Some(QualityLimit::Drop(most)),
             Self::MinQuality(least) => Some(QualityLimit::Quality(least)),
-            Self::Keep(_) | Self::Latency(_) => None,
+            Self::Keep(_) | Self::Latency(_) | Self::Bytes(_) => None,
         }
     }
 
@@ -65,6 +70,7 @@ impl Target {
             Self::Keep(Budget::KeepMacs(value)) => share("keep_macs", value),
             Self::Keep(Budget::KeepParams(value)) => share("keep_params", value),
             Self::Keep(Budget::KeepLatency(value)) | Self::Latency(value) => share("keep_latency", value),
+            Self::Bytes(value) => share("keep_bytes", value),
             Self::Keep(Budget::RemoveBelow(value)) if value.is_nan() => {
                 Err(Error::new("`remove_below` does not fit")
                     .expected("a score")
@@ -88,6 +94,7 @@ impl std::fmt::Display for Target {
                 write!(f, "keep-latency {value}")
             }
             Self::Keep(Budget::RemoveBelow(value)) => write!(f, "remove-below {value}"),
+            Self::Bytes(value) => write!(f, "keep-bytes {value}"),
             Self::MaxDrop(value) => write!(f, "max-drop {value}"),
             Self::MinQuality(value) => write!(f, "min-quality {value}"),
         }
@@ -119,6 +126,8 @@ pub struct PlanOptions {
     pub rounds: usize,
     /// The repair between rounds and for the attempts of [`Target::MaxDrop`] and [`Target::MinQuality`].
     pub repair: Repair,
+    /// The number formats among which [`Target::Bytes`] chooses.
+    pub formats: Vec<NumberFormat>,
     /// The confidence below which a cut is refused.
     pub require_confidence: Option<f64>,
     /// How outputs are measured, for [`Target::MaxDrop`], [`Target::MinQuality`] and the result.
@@ -139,6 +148,11 @@ impl Default for PlanOptions {
             seed: 0,
             rounds: 1,
             repair: Repair::None,
+            formats: vec![
+                NumberFormat::Float,
+                NumberFormat::Integers(IntegerOptions::default()),
+                NumberFormat::Palette(PaletteBits::Four),
+            ],
             require_confidence: None,
             metric: MetricOptions::default(),
         }
@@ -185,7 +199,9 @@ impl PlanOptions {
             (None, true, Target::Latency(_) | Target::Keep(Budget::KeepLatency(_))) => {
                 ScoreNormalization::Time
             }
-            (None, true, Target::Keep(Budget::KeepParams(_))) => ScoreNormalization::Params,
+            (None, true, Target::Keep(Budget::KeepParams(_)) | Target::Bytes(_)) => {
+                ScoreNormalization::Params
+            }
             (None, true, _) => ScoreNormalization::Macs,
         })
     }
@@ -243,7 +259,7 @@ impl PlanOptions {
         let budget = match self.target {
             Target::Keep(budget) => budget,
             Target::Latency(share) => Budget::KeepLatency(share),
-            Target::MaxDrop(_) | Target::MinQuality(_) => {
+            Target::Bytes(_) | Target::MaxDrop(_) | Target::MinQuality(_) => {
                 return Err(Error::new("a confidence needs a budget")
                     .got(self.target.to_string())
                     .remedy("set `keep_macs`, for example"));

@@ -1,5 +1,7 @@
 //! The decision which channels are removed.
 
+use super::byte_budget::for_bytes;
+use super::calibration::Calibration;
 use super::data_notices::check_calibration;
 use super::decision::{Decision, Outcome};
 use super::evidence::Evidence;
@@ -49,7 +51,7 @@ pub(super) fn decide(
     let context = PlanContext { network, device, options };
     let decided = match options.target {
         Target::Keep(budget) => in_rounds(&context, evidence, budget, observer),
-        Target::Latency(_) | Target::MaxDrop(_) | Target::MinQuality(_) => {
+        Target::Latency(_) | Target::Bytes(_) | Target::MaxDrop(_) | Target::MinQuality(_) => {
             Prepared::new(&context, &mut evidence, observer)
                 .and_then(|prepared| prepared.and_then(|prepared| prepared.decide(&context, observer)))
         }
@@ -60,6 +62,8 @@ pub(super) fn decide(
 /// Scores and searches that decisions for several targets of one kind share.
 pub(super) struct Prepared<'a> {
     scores: ScoredChannels,
+    /// Images and their batch, if there are any.
+    images: Option<(&'a Calibration, Option<usize>)>,
     /// The search, if targets are limits of quality.
     searched: Option<Searched<'a>>,
     /// The outputs of the original for the images that judge, if nothing is searched.
@@ -75,9 +79,10 @@ impl<'a> Prepared<'a> {
     ) -> Result<Outcome<Self>> {
         let limit = context.options.target.limit();
         let searched = limit.map(|limit| Searched::check(context, evidence, limit, observer)).transpose()?;
-        context
-            .score(context.network, evidence, observer)?
-            .and_then(|scores| Ok(Outcome::Done(Self { scores, searched, kept: KeptOutputs::default() })))
+        let images = evidence.calibration.map(|calibration| (calibration, evidence.batch));
+        context.score(context.network, evidence, observer)?.and_then(|scores| {
+            Ok(Outcome::Done(Self { scores, images, searched, kept: KeptOutputs::default() }))
+        })
     }
 
     /// Decides for the target of the options.
@@ -89,6 +94,7 @@ impl<'a> Prepared<'a> {
         match (context.options.target, context.options.target.limit(), &self.searched) {
             (_, Some(limit), Some(searched)) => searched.smallest(context, &self.scores, limit, observer),
             (Target::Latency(share), ..) => for_latency(context, &self.scores, share, observer),
+            (Target::Bytes(share), ..) => for_bytes(context, self.images, (&self.scores, share), observer),
             (Target::Keep(budget), ..) => {
                 context.decide(budget, context.network, &self.scores).map(Outcome::Done)
             }

@@ -7,7 +7,7 @@ use super::calibration::Calibration;
 use super::collapse::Collapse;
 use super::cut_sizes::{LayerWidth, layer_widths, widths};
 use super::data_notices::check_calibration;
-use super::decision::{Attempt, Decision, Latency, Outcome, Refusal, RefusalReason};
+use super::decision::{Attempt, Decision, FormatTrial, Latency, Outcome, Refusal, RefusalReason};
 use super::evaluation::{Evaluation, evaluate_against};
 use super::evidence::Evidence;
 use super::finetuning::{Trained, TrainingOptions, check_training, train};
@@ -19,7 +19,8 @@ use super::network::{Network, Original, cost};
 use super::original_check::check_original;
 use super::plan_options::{PlanOptions, Target};
 use super::planning::decide;
-use super::quantizing::{Quantizing, no_images};
+use super::probe_images::no_images;
+use super::reformat::reformatted;
 use super::repairing::{chosen, repair_layers};
 use super::report_builder::{ReportBuilder, ReportOptions, statistics};
 use super::report_training::add_trainings;
@@ -35,6 +36,7 @@ use crate::onnx::Model;
 use crate::prune::{
     Channels, Counted, Cut, MaskedReference, Proof, ReferenceOutputs, Stamp, border_effect, reread, written,
 };
+use crate::quantize::NumberFormat;
 use crate::quantize::integer::IntegerOptions;
 use crate::repair::{Images, Repair, Repaired};
 use crate::report::{Cost, Page};
@@ -99,8 +101,10 @@ pub struct Pruned {
     pub rounds: Vec<Round>,
     /// The evaluation before the quantization, if the network was quantized.
     pub unquantized: Option<Evaluation>,
-    /// The number of layers with integer weights.
-    pub integer_layers: usize,
+    /// The number of layers with integer or shared weights.
+    pub quantized_layers: usize,
+    /// The number formats that were tried for a budget of bytes.
+    pub formats: Vec<FormatTrial>,
     /// The outputs of both networks, compared on the images that judge.
     pub evaluation: Option<Evaluation>,
     /// The collapse that the evaluation shows, in a network without repair or if the options force to go on.
@@ -205,6 +209,11 @@ fn check_later_steps(options: &PruneOptions, calibration: Option<&Calibration>) 
     if options.quantize.is_some() && calibration.is_none() {
         return Err(no_images());
     }
+    if matches!(options.plan.target, Target::Bytes(_)) && calibration.is_none() {
+        return Err(Error::new("`keep_bytes` needs images, on which number formats are compared")
+            .expected("`data`")
+            .remedy("set `data` to images like those that the network will see"));
+    }
     let Some(training) = &options.finetune else { return Ok(()) };
     if calibration.is_none() {
         return Err(Error::new("a training needs images")
@@ -284,6 +293,8 @@ fn apply_decided(
         confidence: None,
         profile: Profile::new(Header::default(), vec![]),
         latency: None,
+        format: None,
+        formats: vec![],
         attempts: vec![],
         counted: Counted::Macs,
         repaired: None,
@@ -316,8 +327,11 @@ impl Work<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Outcome<Pruned>> {
         let Self { device, calibration, batch, options, repair, kept } = *self;
-        let Decision { cut, removed, confidence, profile, latency, attempts, counted, repaired: found } =
-            decision;
+        let Decision {
+            cut, removed, confidence, profile, latency, attempts, counted, repaired: found, ..
+        } = decision;
+        let (format, formats) = (decision.format, decision.formats);
+        let format = format.or_else(|| options.quantize.clone().map(NumberFormat::Integers));
         let first = whole.as_ref().map_or(&network, |whole| whole.network);
         let all_removed = whole.as_ref().map_or(&removed, |whole| &whole.removed);
         let cut = whole.as_ref().map_or(cut, |whole| whole.cut.clone());
@@ -393,12 +407,11 @@ impl Work<'_> {
             small = reread(model, &path)?;
             (untrained, training) = (Some(found), Some(record));
         }
-        let (mut unquantized, mut integer_layers) = (None, 0);
-        if let (Some(quantize), Some(calibration)) = (&options.quantize, calibration) {
+        let (mut unquantized, mut quantized_layers) = (None, 0);
+        if let (Some(format), Some(calibration)) = (&format, calibration) {
             let found = judge(&small, calibration, observer)?;
-            let quantizing = Quantizing { model: &small, options: quantize, device, batch, calibration };
-            let integer = quantizing.integers(observer)?;
-            (small, unquantized, integer_layers) = (integer.model, Some(found), integer.layers.len());
+            let made = reformatted(format, &small, ((device, batch), calibration), observer)?;
+            (small, unquantized, quantized_layers) = (made.model, Some(found), made.layers);
         }
         let small_graph = Graph::shapes_only(&small)?;
         let small_channels = Channels::of(&small_graph)?;
@@ -445,7 +458,8 @@ impl Work<'_> {
             training,
             rounds,
             unquantized,
-            integer_layers,
+            quantized_layers,
+            formats,
             evaluation,
             collapse,
             latency,

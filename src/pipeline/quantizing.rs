@@ -7,10 +7,9 @@ use super::integer_network::IntegerNetwork;
 use super::kept_outputs::Reference;
 use super::metric::MetricOptions;
 use super::network::Network;
-use crate::data::Batch;
-use crate::error::{Error, Result};
+use super::probe_images::{ProbeImages, no_images};
+use crate::error::Result;
 use crate::exec::devices::Device;
-use crate::exec::session::Session;
 use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
@@ -48,7 +47,7 @@ pub fn quantize(
     Ok(IntegerNetwork { integer, coded, evaluation, sensitivity: vec![], tried: vec![] })
 }
 
-/// A network on its way to integers, with all that its quantization needs.
+/// A network to quantize, with all that its quantization needs.
 #[derive(Clone, Copy)]
 pub(super) struct Quantizing<'a> {
     pub(super) model: &'a Model,
@@ -65,7 +64,7 @@ impl Quantizing<'_> {
         let mut network = Quantizable::new(model, options)?;
         let probes = match options.ranges {
             Some(_) => None,
-            None => Some(ProbeImages::of(network.graph(), self)?),
+            None => Some(ProbeImages::of(network.graph(), calibration, (device, batch))?),
         };
         if options.repair == Repair::Full {
             network.refit((device, calibration.images(observer)?), observer)?;
@@ -79,7 +78,7 @@ impl Quantizing<'_> {
         let mut best: Option<(f64, Integer)> = None;
         for method in METHODS {
             let integer = network.quantize(&counts, method)?;
-            let noise = probes.noise(&integer.model, self)?;
+            let noise = probes.noise(&integer.model)?;
             // NaN is no smaller than anything.
             if best.as_ref().is_none_or(|(least, _)| noise < *least) {
                 best = Some((noise, integer));
@@ -89,37 +88,6 @@ impl Quantizing<'_> {
     }
 }
 
-/// A few calibration images with the outputs of the network before its quantization.
-pub(super) struct ProbeImages {
-    images: Batch,
-    outputs: Vec<f32>,
-}
-
-impl ProbeImages {
-    /// Reads images, and runs the network.
-    pub(super) fn of(graph: &Graph, quantizing: &Quantizing) -> Result<Self> {
-        let images = quantizing.calibration.fit.batches(TRIED).next().transpose()?;
-        let images = images.ok_or_else(no_images)?;
-        let outputs = outputs(graph, &images, quantizing)?;
-        Ok(Self { images, outputs })
-    }
-
-    /// Returns the squared error of another network's outputs, as a share of the squared outputs.
-    pub(super) fn noise(&self, model: &Model, quantizing: &Quantizing) -> Result<f64> {
-        let found = outputs(&Graph::from_model(model)?, &self.images, quantizing)?;
-        let square = |x: f32| f64::from(x).powi(2);
-        let error: f64 = found.iter().zip(&self.outputs).map(|(&a, &b)| square(a - b)).sum();
-        Ok(error / self.outputs.iter().map(|&b| square(b)).sum::<f64>())
-    }
-}
-
-fn outputs(graph: &Graph, images: &Batch, quantizing: &Quantizing) -> Result<Vec<f32>> {
-    let on = (quantizing.batch, images.count);
-    Session::for_samples(graph, quantizing.device, &images.sample, on)?.predict(&images.data)
-}
-
-/// The number of images on which methods for ranges, and nodes, are compared.
-const TRIED: usize = 64;
 /// The methods that are compared.
 const METHODS: [RangeMethod; 4] = [
     RangeMethod::Mse,
@@ -127,10 +95,3 @@ const METHODS: [RangeMethod; 4] = [
     RangeMethod::MinMax,
     RangeMethod::Entropy,
 ];
-
-/// Returns the error of a quantization without images.
-pub(super) fn no_images() -> Error {
-    Error::new("integers need images for the ranges of activations")
-        .expected("`data`")
-        .remedy("set `data` to images like those that the network will see")
-}

@@ -138,6 +138,11 @@ impl Schedule {
                 let judged = calibration.map_or(0, |calibration| calibration.judge.len()) as f64;
                 self.add(Stage::Searching, SEARCHED * (repaired + 2.0 * judged * self.forward));
             }
+            Target::Bytes(_) => {
+                let images = calibration.map_or(0, |calibration| calibration.fit.len()) as f64;
+                let each = 4.0 * REFIT * images * self.forward;
+                self.add(Stage::Searching, options.formats.len() as f64 * each);
+            }
             Target::Keep(_) => {}
         }
     }

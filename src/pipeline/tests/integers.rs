@@ -61,3 +61,36 @@ fn a_limit_that_nothing_keeps_is_refused_with_all_that_was_tried() {
     assert!(tried.windows(2).all(|pair| pair[0].float < pair[1].float));
     assert!(refusal.to_string().contains("nodes in float"));
 }
+
+fn of_bytes(share: f64, formats: Vec<NumberFormat>) -> crate::error::Result<Pruned> {
+    let calibration = calibration(48);
+    let evidence = Evidence { batch: Some(16), ..Evidence::images(&calibration) };
+    let plan = PlanOptions { target: Target::Bytes(share), formats, ..PlanOptions::default() };
+    let options = PruneOptions { plan, ..PruneOptions::default() };
+    Ok(prune(network(), &Device::Cpu, evidence, &options, &mut Silent)?.done().expect("no refusal"))
+}
+
+#[test]
+fn a_budget_of_bytes_takes_the_format_with_the_least_noise() {
+    let whole = network().model.bytes;
+    let found = of_bytes(0.5, PlanOptions::default().formats).expect("a network");
+    assert_eq!(found.formats.len(), 3);
+    assert!(found.formats.iter().all(|trial| trial.bytes <= whole / 2 && trial.noise.is_finite()));
+    assert!(found.model.to_bytes().len() as u64 <= whole / 2);
+    let [float, integers, palette] = &found.formats[..] else { panic!("three formats") };
+    assert!(float.keep_params < integers.keep_params && integers.keep_params <= palette.keep_params);
+    let best = found.formats.iter().min_by(|a, b| a.noise.total_cmp(&b.noise)).expect("three");
+    assert!(found.cut.budget.contains(&best.format), "{} {}", found.cut.budget, best.format);
+    assert!(found.quantized_layers > 0, "cutting alone loses more than fewer bits");
+}
+
+#[test]
+fn a_budget_of_bytes_in_float_only_cuts_channels() {
+    let whole = network().model.bytes;
+    let found = of_bytes(0.5, vec![NumberFormat::Float]).expect("a network");
+    let bytes = found.model.to_bytes().len() as u64;
+    assert!(bytes <= whole / 2 && bytes > whole * 2 / 5, "{bytes} of {whole}");
+    assert_eq!(found.quantized_layers, 0);
+    let error = of_bytes(1e-4, vec![NumberFormat::Float]).expect_err("no network is so small");
+    assert_eq!(error.kind(), ErrorKind::BudgetInfeasible);
+}

@@ -28,7 +28,7 @@ use placement::Placement;
 const PER_CHANNEL: i64 = 13;
 
 /// Options of a quantization to 8-bit integers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IntegerOptions {
     /// The runtime whose conventions apply.
     pub runtime: Runtime,
@@ -38,6 +38,12 @@ pub struct IntegerOptions {
     pub repair: Repair,
     /// Names of nodes that stay in float.
     pub float: Vec<String>,
+}
+
+impl Default for IntegerOptions {
+    fn default() -> Self {
+        Self { runtime: Runtime::Ort, ranges: None, repair: Repair::Full, float: vec![] }
+    }
 }
 
 /// A network whose quantized tensors are chosen, before its values are counted.
@@ -146,6 +152,16 @@ impl Quantizable {
     /// Returns the values whose histograms [`quantize`](Self::quantize) needs.
     pub fn counted(&self) -> Vec<ValueId> {
         self.placement.counted()
+    }
+
+    /// Returns the bytes of the file in QDQ form, which do not depend on values.
+    ///
+    /// # Errors
+    /// Weights that are not finite.
+    pub fn bytes(&self) -> Result<u64> {
+        let any = ActivationScale { scale: 1.0, zero: 0, low: 0.0, high: 1.0 };
+        let scales = self.placement.values.iter().map(|&value| (value, any)).collect();
+        Ok(insert::insert(self, &scales)?.bytes)
     }
 
     /// Writes the model in QDQ form, with scales from histograms of [`counted`](Self::counted).
