@@ -83,7 +83,7 @@ pub(super) fn check_calibration(
     if force {
         return Ok(());
     }
-    // Reformatted values are more specific than statistics.
+    // Stored values are more specific than statistics.
     if let Some(error) = doubts.iter().find_map(bytes_as_shares) {
         return Err(data.blame(error));
     }
