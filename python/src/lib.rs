@@ -14,6 +14,7 @@ mod options;
 mod parts;
 mod profile;
 mod pruning;
+mod quantization;
 mod results;
 mod training;
 
@@ -34,11 +35,13 @@ fn _secateur(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<profile::Profile>()?;
     module.add_class::<pruning::Cut>()?;
     module.add_class::<pruning::Pruned>()?;
+    module.add_class::<quantization::Quantized>()?;
     module.add_class::<training::Finetuned>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(profile::profile, module)?)?;
     module.add_function(wrap_pyfunction!(pruning::plan, module)?)?;
     module.add_function(wrap_pyfunction!(pruning::prune, module)?)?;
+    module.add_function(wrap_pyfunction!(quantization::quantize, module)?)?;
     module.add_function(wrap_pyfunction!(training::finetune, module)?)?;
     module.add_function(wrap_pyfunction!(evaluation::evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(evaluation::compare_criteria, module)?)?;

@@ -77,7 +77,7 @@ impl<'py> Options<'py> {
     }
 
     /// Returns the value of a name among `choices`.
-    fn choice<T: Copy>(&self, name: &str, choices: &[(&'static str, T)]) -> PyResult<Option<T>> {
+    pub(crate) fn choice<T: Copy>(&self, name: &str, choices: &[(&'static str, T)]) -> PyResult<Option<T>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let found = choices.iter().find(|(known, _)| *known == text).map(|&(_, value)| value);
         let names = || choices.iter().map(|choice| choice.0);
@@ -90,7 +90,7 @@ impl<'py> Options<'py> {
         found.map(Some).ok_or_else(unknown).or_raise(self.py())
     }
 
-    fn parsed<T: std::str::FromStr<Err = Error>>(&self, name: &str) -> PyResult<Option<T>> {
+    pub(crate) fn parsed<T: std::str::FromStr<Err = Error>>(&self, name: &str) -> PyResult<Option<T>> {
         self.text(name)?.map(|text| text.parse()).transpose().or_raise(self.py())
     }
 
@@ -145,6 +145,7 @@ impl<'py> Options<'py> {
         let named = [
             one("keep_macs", |r| Target::Keep(Budget::KeepMacs(r)))?,
             one("keep_params", |r| Target::Keep(Budget::KeepParams(r)))?,
+            one("keep_bytes", Target::Bytes)?,
             one("keep_latency", Target::Latency)?,
             one("remove_below", |s| Target::Keep(Budget::RemoveBelow(s)))?,
             one("max_drop", Target::MaxDrop)?,
@@ -264,7 +265,7 @@ impl<'py> Options<'py> {
 fn one_budget() -> Error {
     Error::new("one budget is needed")
         .expected(
-            "one of `keep_macs`, `keep_params`, `keep_latency`, `remove_below`, `max_drop`, `min_quality`",
+            "one of `keep_macs`, `keep_params`, `keep_bytes`, `keep_latency`, `remove_below`, `max_drop`, `min_quality`",
         )
         .remedy("for example keep_macs=0.5")
 }

@@ -188,11 +188,16 @@ pub(crate) fn prune(
     let (repair, stamp) = (options.repair("repair")?, options.flag("stamp")?);
     let training = options.get::<Bound<'_, PyDict>>("finetune", "options of a training")?;
     let training = training.map(|given| Options(given).training(request.plan.seed)).transpose()?;
+    let quantize = options.get::<Bound<'_, PyDict>>("quantize", "options of integers")?;
+    let quantize = quantize.map(|given| Options(given).integers()).transpose()?;
+    let formats = options.formats(quantize.as_ref());
     let own = network.get();
     let inexact = cut.as_ref().map_or(own.inexact, |cut| cut.inexact.is_some());
     let outcome = PyObserver::new(reporter).run(py, |observer| {
         request.run((own, inexact, repair), |analyzed, evidence, plan| {
-            let pruning = PruneOptions { plan, repair, stamp, finetune: training, ..PruneOptions::default() };
+            let plan = PlanOptions { formats, ..plan };
+            let usual = PruneOptions::default();
+            let pruning = PruneOptions { plan, repair, stamp, finetune: training, quantize, ..usual };
             let device = request.device.open()?;
             match cut {
                 Some(cut) => apply(analyzed, &device, cut, evidence, &pruning, observer),
@@ -242,6 +247,10 @@ impl Pruned {
             .set_item("quality", pruned.evaluation.as_ref().map(|found| quality(py, found)).transpose()?)?;
         fields
             .set_item("untrained", pruned.untrained.as_ref().map(|found| quality(py, found)).transpose()?)?;
+        let unquantized = pruned.unquantized.as_ref().map(|found| quality(py, found));
+        fields.set_item("unquantized", unquantized.transpose()?)?;
+        fields.set_item("quantized_layers", pruned.quantized_layers)?;
+        fields.set_item("formats", plain(py, &pruned.formats)?)?;
         fields.set_item("training", plain(py, &pruned.training)?)?;
         let rounds = pruned.rounds.iter().map(|round| round_fields(py, round));
         fields.set_item("rounds", PyList::new(py, rounds.collect::<PyResult<Vec<_>>>()?)?)?;

@@ -68,7 +68,7 @@ pub fn quantize_within(
         }
         Ok(())
     })?;
-    search.tried.sort_by_key(|trial| trial.float);
+    search.tried.sort_by_key(|trial| trial.float_nodes);
     let Some((mut integer, evaluation)) = best else {
         let reason = RefusalReason::FloatNodes { limit, nodes: nodes.len(), tried: search.tried };
         return Ok(Outcome::Refused(Box::new(Refusal { reason, attempts: vec![], decision: None })));
@@ -135,7 +135,7 @@ impl Search<'_> {
         let found = evaluate_against(&graph, Some(reference), device, &calibration.judge, by, observer)?;
         let (drop, error) = loss(self.limit, &found, &self.network.model.path, self.metric.force)?;
         let metric = found.metric.as_ref().ok_or_else(|| Error::new("nothing was measured").internal())?;
-        self.tried.push(FloatTrial { float: float.len(), value: metric.after, drop, error });
+        self.tried.push(FloatTrial { float_nodes: float.len(), value: metric.after, drop, error });
         Ok((integer, found))
     }
 }

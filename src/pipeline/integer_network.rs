@@ -43,7 +43,7 @@ impl Sensitivity {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct FloatTrial {
     /// The number of nodes that stay in float beside those that were asked for.
-    pub float: usize,
+    pub float_nodes: usize,
     /// The metric, in its unit.
     pub value: f64,
     /// The loss of the metric, in its unit.

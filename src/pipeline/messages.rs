@@ -183,7 +183,10 @@ fn refusal(refusal: &Refusal) -> String {
         RefusalReason::FloatNodes { limit, nodes, tried } => {
             let best = tried.last().map_or_else(String::new, |last| {
                 let error = last.error.map_or_else(String::new, |error| format!(" ± {error:.2}"));
-                format!("; with {} of {nodes} nodes in float it loses {:.2}{error}", last.float, last.drop)
+                format!(
+                    "; with {} of {nodes} nodes in float it loses {:.2}{error}",
+                    last.float_nodes, last.drop
+                )
             });
             let wanted = match limit {
                 QualityLimit::Drop(most) => format!("loses at most `max_drop` {most}"),

@@ -73,3 +73,22 @@ fn the_report_names_the_origin_of_each_value() {
     assert_eq!(of("device"), "cpu (environment variable SECATEUR_DEVICE)");
     assert_eq!(of("max-cut"), "0.9 (default)");
 }
+
+#[test]
+fn a_file_quantizes() {
+    let folder = team(&format!("{CONFIG}quantize = true\n[quantize]\nfor = 'tensorrt'\nranges = 'minmax'\n"));
+    let (code, answer) = prune(folder.path(), &[]);
+    assert!(code == 0 && answer["layers_quantized"].as_u64() > Some(0), "{answer}");
+    let mut quantize = secateur();
+    quantize
+        .arg("quantize")
+        .arg(folder.path().join("net.onnx"))
+        .arg("-o")
+        .arg(folder.path().join("int8.onnx"));
+    let (code, answer) = json(&mut quantize);
+    assert_eq!(
+        (code, &answer["for"], &answer["ranges"]),
+        (0, &"tensorrt".into(), &"minmax".into()),
+        "{answer}"
+    );
+}

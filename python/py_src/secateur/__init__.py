@@ -28,7 +28,15 @@ from ._functions import Criterion, LayerStatistics, Metric
 from ._network import Network
 from ._profile_class import Profile
 from ._profiling import merge, profile
-from ._pruning import Cut, Plan, Result, plan, prune
+from ._pruning import Cut, FormatTrial, Plan, Result, plan, prune
+from ._quantization import (
+    ActivationScale,
+    FileSize,
+    Quantization,
+    Quantized,
+    Sensitivity,
+    quantize,
+)
 from ._results import (
     Attempt,
     Benchmark,
@@ -37,6 +45,7 @@ from ._results import (
     Cost,
     Curve,
     Device,
+    FloatTrial,
     Latency,
     LayerTime,
     Measured,
@@ -53,6 +62,7 @@ from ._secateur import __version__
 from ._training import Finetuned, Training, finetune
 
 __all__ = [
+    "ActivationScale",
     "Attempt",
     "Benchmark",
     "BudgetError",
@@ -68,7 +78,10 @@ __all__ = [
     "DeviceError",
     "Error",
     "FileError",
+    "FileSize",
     "Finetuned",
+    "FloatTrial",
+    "FormatTrial",
     "InputError",
     "InternalError",
     "Interrupted",
@@ -88,9 +101,12 @@ __all__ = [
     "ProofError",
     "Quality",
     "Quantiles",
+    "Quantization",
+    "Quantized",
     "Refused",
     "Result",
     "Round",
+    "Sensitivity",
     "Timing",
     "Training",
     "TrainingPoint",
@@ -106,4 +122,5 @@ __all__ = [
     "plan",
     "profile",
     "prune",
+    "quantize",
 ]

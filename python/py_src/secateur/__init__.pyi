@@ -21,7 +21,15 @@ from ._functions import Criterion, LayerStatistics, Metric
 from ._network import Network
 from ._profile_class import Profile
 from ._profiling import merge, profile
-from ._pruning import Cut, Plan, Result, plan, prune
+from ._pruning import Cut, FormatTrial, Plan, Result, plan, prune
+from ._quantization import (
+    ActivationScale,
+    FileSize,
+    Quantization,
+    Quantized,
+    Sensitivity,
+    quantize,
+)
 from ._results import (
     Attempt,
     Benchmark,
@@ -30,6 +38,7 @@ from ._results import (
     Cost,
     Curve,
     Device,
+    FloatTrial,
     Latency,
     LayerTime,
     Measured,
@@ -46,6 +55,7 @@ from ._secateur import __version__
 from ._training import Finetuned, Training, finetune
 
 __all__ = [
+    "ActivationScale",
     "Attempt",
     "Benchmark",
     "BudgetError",
@@ -61,7 +71,10 @@ __all__ = [
     "DeviceError",
     "Error",
     "FileError",
+    "FileSize",
     "Finetuned",
+    "FloatTrial",
+    "FormatTrial",
     "InputError",
     "InternalError",
     "Interrupted",
@@ -81,9 +94,12 @@ __all__ = [
     "ProofError",
     "Quality",
     "Quantiles",
+    "Quantization",
+    "Quantized",
     "Refused",
     "Result",
     "Round",
+    "Sensitivity",
     "Timing",
     "Training",
     "TrainingPoint",
@@ -99,4 +115,5 @@ __all__ = [
     "plan",
     "profile",
     "prune",
+    "quantize",
 ]

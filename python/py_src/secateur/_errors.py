@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from ._results import Attempt
+from ._results import Attempt, FloatTrial
 
 #: Functions of the library that the package calls otherwise.
 _FUNCTIONS = {"eval": "evaluate", "inspect": "Network.summary", "run": "Network.run"}
@@ -90,6 +90,8 @@ class Refused(Error):
 
     #: The networks that were evaluated, the smallest first.
     attempts: list[Attempt] = []
+    #: The quantized networks that were evaluated, those with the fewest nodes in float first.
+    tried: list[FloatTrial] = []
 
 
 _KINDS: dict[str, type[Error]] = {
@@ -146,5 +148,6 @@ def of_library(
 def refused(text: str, attempts: list[dict[str, Any]]) -> Refused:
     """Returns the exception for a refusal of the library, which calls this."""
     error = Refused(spoken(text))
-    error.attempts = [Attempt(**fields) for fields in attempts]
+    error.attempts = [Attempt(**fields) for fields in attempts if "keep" in fields]
+    error.tried = [FloatTrial(**fields) for fields in attempts if "float_nodes" in fields]
     return error

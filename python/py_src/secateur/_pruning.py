@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ._calls import Protect, described, described_test, protected, statistics
 from ._functions import as_criterion, as_metric
 from ._network import Network, as_network
 from ._progress import Progress, Reporter
+from ._quantization import Quantization, quantization_options
 from ._results import Attempt, Cost, Latency, Proof, Quality, Round, TrainingRecord, course_of
 from ._training import Training, training_options
 
@@ -96,6 +98,20 @@ class Plan:
         return f"<secateur.Plan: {self.cut!r}>"
 
 
+@dataclass(frozen=True)
+class FormatTrial:
+    """A network in a number format that was tried for a budget of bytes."""
+
+    #: Name of the number format.
+    format: str
+    #: Share of the parameters that was kept.
+    keep_params: float
+    #: Bytes of the file.
+    bytes: int
+    #: Squared error of the outputs on a few calibration images, as a share of the squared outputs.
+    noise: float
+
+
 class Result:
     """A pruned network with its proof, made by :func:`prune`."""
 
@@ -131,6 +147,12 @@ class Result:
     latency: Latency | None
     #: Networks that a search evaluated, the smallest first.
     attempts: list[Attempt]
+    #: Quality before the quantization, if the network was quantized.
+    unquantized: Quality | None
+    #: Number of layers with integer or shared weights.
+    quantized_layers: int
+    #: Number formats that were tried for ``keep_bytes``.
+    formats: list[FormatTrial]
 
     def __init__(self, native: _secateur.Pruned) -> None:
         self._native = native
@@ -148,6 +170,9 @@ class Result:
         self.collapsed = fields["collapsed"]
         self.latency = Latency.of(fields["latency"])
         self.attempts = [Attempt(**attempt) for attempt in fields["attempts"]]
+        self.unquantized = None if fields["unquantized"] is None else Quality.of(fields["unquantized"])
+        self.quantized_layers = fields["quantized_layers"]
+        self.formats = [FormatTrial(**trial) for trial in fields["formats"]]
 
     @property
     def onnx(self) -> bytes:
@@ -300,6 +325,7 @@ def prune(
     *,
     keep_macs: float | None = None,
     keep_params: float | None = None,
+    keep_bytes: float | None = None,
     keep_latency: float | None = None,
     remove_below: float | None = None,
     max_drop: float | None = None,
@@ -317,6 +343,7 @@ def prune(
     seed: int = 0,
     rounds: int = 1,
     finetune: float | Training | None = None,
+    quantize: bool | Quantization = False,
     stamp: bool = False,
     require_confidence: float | None = None,
     test: Any = None,
@@ -342,6 +369,8 @@ def prune(
             images, a criterion on weights such as "l1" decides, and nothing is repaired.
         keep_macs: Largest share of the multiply-accumulate operations to keep, 0 to 1.
         keep_params: Largest share of the parameters to keep.
+        keep_bytes: Keep at most this share of the file's bytes. Channels and the number format (float, 8-bit integers, a
+            palette of 4 bits) are chosen together, by the noise of the outputs; ``formats`` tells what was tried.
         keep_latency: Largest share of the latency of one image to keep, measured on the device.
         remove_below: Score below which every channel is removed.
         max_drop: Search for the smallest network that loses at most so much of the metric on the images that judge:
@@ -366,6 +395,7 @@ def prune(
             is also trained after each (``rounds`` of the result).
         finetune: Passes over the images in a training of the pruned network, with the original as teacher, or a
             :class:`Training` with further options. The proof is that of the network before the training.
+        quantize: True, or a :class:`Quantization`, to quantize the pruned network to 8-bit integers after all else.
         stamp: True to record the original and the cut in the metadata of the pruned file.
         require_confidence: Confidence below which a cut is refused.
         test: Other images that judge, all of them, with the preprocessing of ``data``.
@@ -404,6 +434,7 @@ def prune(
     given = {
         "keep_macs": keep_macs,
         "keep_params": keep_params,
+        "keep_bytes": keep_bytes,
         "keep_latency": keep_latency,
         "remove_below": remove_below,
         "max_drop": max_drop,
@@ -421,6 +452,7 @@ def prune(
         "seed": seed,
         "rounds": rounds,
         "finetune": training_options(finetune),
+        "quantize": quantization_options(quantize),
         "stamp": stamp,
         "require_confidence": require_confidence,
         "test": test,

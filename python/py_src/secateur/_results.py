@@ -140,6 +140,20 @@ class Quantiles:
 
 
 @dataclass(frozen=True)
+class FloatTrial:
+    """A quantized network that was evaluated for a limit of quality."""
+
+    #: Number of nodes that stay in float beside those that were asked for.
+    float_nodes: int
+    #: The metric, in its unit.
+    value: float
+    #: Loss of the metric, in its unit.
+    drop: float
+    #: Standard error of the loss; None if it is unknown.
+    error: float | None
+
+
+@dataclass(frozen=True)
 class Latency:
     """A latency as a share of the original's, measured side by side."""
 

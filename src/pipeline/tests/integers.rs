@@ -43,7 +43,7 @@ fn the_nodes_that_lose_most_stay_in_float() {
     let layers = found.sensitivity[..float].iter().filter(|found| found.is_layer).count();
     assert_eq!(found.integer.kept.len(), layers);
     assert_eq!(found.integer.layers.len() + layers, all.integer.layers.len());
-    let best = found.tried.iter().find(|trial| trial.float == float).expect("it was evaluated");
+    let best = found.tried.iter().find(|trial| trial.float_nodes == float).expect("it was evaluated");
     assert_eq!(best.value, found.evaluation.metric_named("SNR").expect("a reference").after);
     assert!(best.value >= 0.5 * (snr + least));
 }
@@ -55,10 +55,10 @@ fn a_limit_that_nothing_keeps_is_refused_with_all_that_was_tried() {
     };
     let RefusalReason::FloatNodes { nodes, tried, .. } = &refusal.reason else { panic!("{refusal}") };
     assert!(
-        tried.len() > 1 && tried.last().is_some_and(|last| (1..*nodes).contains(&last.float)),
+        tried.len() > 1 && tried.last().is_some_and(|last| (1..*nodes).contains(&last.float_nodes)),
         "{tried:?}"
     );
-    assert!(tried.windows(2).all(|pair| pair[0].float < pair[1].float));
+    assert!(tried.windows(2).all(|pair| pair[0].float_nodes < pair[1].float_nodes));
     assert!(refusal.to_string().contains("nodes in float"));
 }
 
