@@ -111,6 +111,20 @@ def divergence(x, low, high, steps, side=2048):
     return float(np.sum(p[p > 0] * np.log(p[p > 0] / q[p > 0])))
 
 
+def spread(x):
+    """Spreads values evenly over the bins of a histogram, 64 an octave: the distribution that the definition is of."""
+    x = x[x != 0]
+    mantissa, exponent = np.frexp(np.abs(x))
+    bins = np.floor((2 * mantissa - 1) * 64)
+    low, high = (np.ldexp(1 + (bins + end) / 64, exponent - 1) for end in (0, 1))
+    _, place, counts = np.unique(np.sign(x) * low, return_inverse=True, return_counts=True)
+    order = np.argsort(place, kind="stable")
+    rank = np.empty(len(x))
+    rank[order] = np.arange(len(x)) - np.repeat(np.cumsum(counts) - counts, counts)
+    values = np.sign(x) * (low + (high - low) * (rank + 0.5) / counts[place])
+    return np.clip(values, x.min(), x.max())
+
+
 def check_extremes(report, name, values, found, theirs):
     """The minimum and the maximum are those of ONNX Runtime's MinMaxCalibrater."""
     worst = 0.0
@@ -149,8 +163,8 @@ def check_percentiles(report, name, values, found, theirs, symmetric):
 def check_entropy(report, name, values, found, theirs):
     """No range of EntropyCalibrater's, and none of a grid, has a clearly smaller KL divergence.
 
-    Thresholds themselves cannot be compared: the divergence hardly changes over a wide range of them, and ONNX Runtime
-    moves bins that do not fill a level to the last one. Nor can tensors with many zeros: ONNX Runtime spreads them over
+    Thresholds themselves cannot be compared: the divergence hardly changes over a wide range of them, and jumps as bins
+    and levels come to lie upon each other. ONNX Runtime moves bins that do not fill a level to the last one. Nor can tensors with many zeros: ONNX Runtime spreads them over
     their level, although integers represent zeros exactly.
     """
     worst, clipped = 0.0, 0
@@ -159,7 +173,8 @@ def check_entropy(report, name, values, found, theirs):
         far = np.abs(x).max()
         low, high = tensor["asymmetric"]["entropy"]
         whole = covering(x.min(), x.max())
-        kl = lambda low, high: divergence(x, low, high, 255)
+        even = spread(x)
+        kl = lambda low, high: divergence(even, low, high, 255)
         others = [kl(max(whole[0], -t), min(whole[1], t)) for t in far * np.arange(1, 17) / 16]
         ort = covering(*theirs[tensor["tensor"]])
         least = min(others + [kl(*ort)])
