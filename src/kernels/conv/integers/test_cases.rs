@@ -8,6 +8,7 @@ use crate::kernels::conv::integers::kernel::IntegerConv;
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::plain_convs;
 use crate::kernels::kernel::Kernel;
+use crate::kernels::window::Windows;
 
 /// Every difficult convolution, with and without signs, and the extremes of both types.
 pub(crate) fn cases() -> Vec<Case> {
@@ -17,8 +18,8 @@ pub(crate) fn cases() -> Vec<Case> {
         let zero = [117, -31, 0, 0, 255, 127, 128, -128][index % 8];
         cases.push(random(label, IntegerConv { conv, signed, zero }));
     }
-    let (_, wide) = plain_convs().swap_remove(3);
-    let deep = ConvKernel { batch: 1, in_channels: 300, activation: Activation::None, ..wide };
+    let (_, plain) = plain_convs().swap_remove(0);
+    let deep = ConvKernel { in_channels: 300, out_channels: 67, out_total: 67, ..plain };
     for (signed, zero, x) in [(false, 255, 0.0), (false, 0, 255.0), (true, 127, -128.0), (true, -128, 127.0)]
     {
         let mut case = random("extremes", IntegerConv { conv: deep.clone(), signed, zero });
@@ -26,7 +27,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case.inputs[1].iter_mut().for_each(|w| *w = if *w < 0.0 { -128.0 } else { 127.0 });
         cases.push(case);
     }
-    let rounded = ConvKernel { activation: Activation::QuantizeU8(1024.0, 3.0), ..deep };
+    // Winograd's transforms would round sums beyond these limits.
+    let windows = Windows::points([8, 8]);
+    let rounded = ConvKernel { activation: Activation::QuantizeU8(1024.0, 3.0), windows, ..deep };
     let mut rounded =
         random("rounded to integers again", IntegerConv { conv: rounded, signed: false, zero: 9 });
     // Results are no ties: sums of integers, and a half.
