@@ -37,6 +37,17 @@ pulp::simd_type!({
     }
 });
 
+/// Returns whether a processor adds products to sums in one instruction, so that pairs take half the time of floats.
+pub(crate) fn are_fast(arch: Arch) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return matches!(arch, Arch::V4(_)) && Vnni::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = arch;
+        false
+    }
+}
+
 /// Runs vectorized work with the instructions of `arch`, and those for products of short integers if there are any.
 pub(crate) fn dispatch<W: WithSimd>(arch: Arch, work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]

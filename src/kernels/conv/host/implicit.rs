@@ -26,6 +26,8 @@ use crate::kernels::window::Windows;
 
 /// Elements of a block's padded planes: half a mebibyte, less than a core's second-level cache.
 const CACHED: usize = 128 << 10;
+/// Elements of the planes that a call fills.
+const FILLED: usize = 1 << 11;
 
 /// The numbers that an implicit GEMM multiplies, and how words hold them.
 pub(crate) trait Numbers: Send + Sync {
@@ -160,14 +162,16 @@ impl<N: Numbers> ImplicitConv<N> {
         let span = block.spans[0];
         let fits = AtomicBool::new(true);
         scratch::with(len + WIDE, |room| {
-            let fill = |(word, planes): (usize, &mut [f32])| {
-                let first = word * N::CHANNELS;
-                let count = N::CHANNELS.min(conv.group_in() - first);
+            // Planes of a task.
+            let count = (FILLED / self.planes.len()).max(1);
+            let fill = |(task, planes): (usize, &mut [f32])| {
+                let first = task * count * N::CHANNELS;
+                let channels = (count * N::CHANNELS).min(conv.group_in() - first);
                 let channel = span.image * conv.in_channels + block.group * conv.group_in() + first;
-                let images = &x[channel * conv.in_plane()..][..count * conv.in_plane()];
+                let images = &x[channel * conv.in_plane()..][..channels * conv.in_plane()];
                 let row = span.first / conv.windows.out_hw[1];
                 let source = Source { windows: &conv.windows, padded: self.planes, images, row };
-                scratch::with((N::CHANNELS - 1).min(1) * planes.len(), |room| {
+                scratch::with((N::CHANNELS - 1).min(1) * self.planes.len(), |room| {
                     let fill = FillPlanes { numbers: &self.numbers, source, planes, room };
                     if !self.numbers.dispatch(self.arch, fill) {
                         fits.store(false, Ordering::Relaxed);
@@ -175,8 +179,8 @@ impl<N: Numbers> ImplicitConv<N> {
                 });
             };
             let planes = &mut room[..len];
-            let least = 1 + TASK / (8 * self.planes.len());
-            for_each_chunk(planes, self.planes.len(), parallel.then_some(least), fill);
+            let least = 1 + TASK / (8 * count * self.planes.len());
+            for_each_chunk(planes, count * self.planes.len(), parallel.then_some(least), fill);
             // The last strip may overrun the planes.
             room[len..].fill(0.0);
             let planes = &*room;
@@ -220,12 +224,16 @@ fn block_pixels(conv: &ConvKernel, channels: usize) -> usize {
 
 /// The pixels among a strip's positions.
 fn runs(strip: &Strip, ow: usize, pitch: usize) -> Vec<PixelRun> {
-    let (mut at, end, mut runs) = (strip.first, strip.first + strip.count, Vec::new());
+    let (mut at, end, mut runs) = (strip.first, strip.first + strip.count, Vec::<PixelRun>::new());
     while at < end {
         let (y, x) = (at / pitch, at % pitch);
         if x < ow {
-            let len = (ow - x).min(end - at);
-            runs.push(PixelRun { lane: at - strip.first, pixel: y * ow + x, len });
+            let run = PixelRun { lane: at - strip.first, pixel: y * ow + x, len: (ow - x).min(end - at) };
+            match runs.last_mut() {
+                // Without padding, rows are adjacent.
+                Some(last) if last.lane + last.len == run.lane => last.len += run.len,
+                _ => runs.push(run),
+            }
         }
         at += pitch - x;
     }
@@ -238,7 +246,7 @@ impl Prepared for ImplicitConv {
     }
 }
 
-/// Fills the padded planes of a word's channels.
+/// Fills the padded planes of some words' channels.
 struct FillPlanes<'a, N> {
     numbers: &'a N,
     source: Source<'a>,
@@ -251,7 +259,12 @@ impl<N: Numbers> WithSimd for FillPlanes<'_, N> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> bool {
-        self.numbers.fill(self.source, self.planes, self.room)
+        let (mut fits, source) = (true, self.source);
+        let images = source.images.chunks(N::CHANNELS * source.windows.pixels());
+        for (planes, images) in self.planes.chunks_exact_mut(source.padded.len()).zip(images) {
+            fits &= self.numbers.fill(Source { images, ..source }, planes, self.room);
+        }
+        fits
     }
 }
 

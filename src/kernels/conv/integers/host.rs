@@ -1,22 +1,76 @@
-//! Convolution of integers on the host, by implicit GEMM over pairs of channels.
+//! Convolution of integers on the host, by implicit GEMM over pairs of channels or by Winograd's methods in floats.
 
 use pulp::{Arch, WithSimd};
+use rayon::prelude::*;
 
 use crate::kernels::conv::host::implicit::{ImplicitConv, Numbers, Source};
+use crate::kernels::conv::host_algorithm;
 use crate::kernels::conv::integers::kernel::IntegerConv;
 use crate::kernels::conv::shape::ConvKernel;
+use crate::kernels::conv::winograd::host::{F2x2, F4x4};
 use crate::kernels::gemm::microkernel::{Arithmetic, PANEL, StripSums, panels};
 use crate::kernels::gemm::pairs::{self, Pairs, pair};
+use crate::kernels::host::scratch;
+use crate::kernels::instructions;
 use crate::kernels::kernel::Prepared;
 
+/// Elements of a task that subtracts the zero point.
+const CHUNK: usize = 1 << 14;
+
+/// Packs the weights for the fastest algorithm.
+///
+/// Winograd's methods need at most half of the products, which only fast products of pairs outweigh.
+pub(crate) fn prepare(integers: &IntegerConv, constants: [&[f32]; 3]) -> Box<dyn Prepared> {
+    let conv = &integers.conv;
+    if (F4x4::suits(conv) || F2x2::suits(conv)) && !pairs::are_fast(instructions::arch()) {
+        Box::new(HostFloats::new(integers, constants))
+    } else {
+        Box::new(HostIntegers::new(integers, constants))
+    }
+}
+
+/// A convolution of integers that is computed in floats.
+struct HostFloats {
+    integers: IntegerConv,
+    sums: Box<dyn Prepared>,
+}
+
+impl HostFloats {
+    fn new(integers: &IntegerConv, [weights, bias, _]: [&[f32]; 3]) -> Self {
+        let sums = host_algorithm::prepare(&integers.conv.sums(), weights, bias);
+        Self { integers: integers.clone(), sums }
+    }
+}
+
+impl Prepared for HostFloats {
+    fn run(&self, inputs: &[&[f32]], output: &mut [f32]) {
+        let (conv, zero) = (&self.integers.conv, self.integers.zero as f32);
+        scratch::with(inputs[0].len(), |centered| {
+            let images = centered.par_chunks_mut(CHUNK).zip(inputs[0].par_chunks(CHUNK));
+            images.for_each(|(centered, x)| {
+                centered.iter_mut().zip(x).for_each(|(centered, x)| *centered = x - zero);
+            });
+            self.sums.run(&[&*centered, inputs[1], inputs[2]], output);
+        });
+        let plane = conv.out_plane();
+        output.par_chunks_mut(plane).enumerate().for_each(|(channel, sums)| {
+            let own = (channel % conv.out_total).checked_sub(conv.out_offset);
+            if let Some(&scale) = own.and_then(|channel| inputs[3].get(channel)) {
+                sums.iter_mut().for_each(|sum| *sum *= scale);
+                conv.activation.apply_slice(sums);
+            }
+        });
+    }
+}
+
 /// A convolution of integers with its weights packed in panels.
-pub(crate) struct HostIntegers {
+struct HostIntegers {
     conv: ConvKernel,
     implicit: ImplicitConv<ChannelPairs>,
 }
 
 impl HostIntegers {
-    pub(crate) fn new(integers: &IntegerConv, [weights, bias, scales]: [&[f32]; 3]) -> Self {
+    fn new(integers: &IntegerConv, [weights, bias, scales]: [&[f32]; 3]) -> Self {
         let conv = &integers.conv;
         let panels_of = |numbers: &[f32]| {
             let groups = numbers.chunks(conv.group_out().max(1));
@@ -62,6 +116,8 @@ struct ChannelPairs {
 
 /// A float added to this one has its integer part in the last bits, as two's complement.
 const INTEGER: f32 = 12_582_912.0;
+/// The bits of a float without its sign.
+const MAGNITUDE: u32 = 0x7fff_ffff;
 
 impl Numbers for ChannelPairs {
     const CHANNELS: usize = 2;
@@ -77,21 +133,26 @@ impl Numbers for ChannelPairs {
 
     #[inline(always)]
     fn fill(&self, source: Source, planes: &mut [f32], room: &mut [f32]) -> bool {
-        source.fill(0, self.zero, planes);
-        if source.images.len() > source.windows.pixels() {
-            source.fill(1, self.zero, room);
-        } else {
-            room.fill(self.zero);
+        let (zero, pixels) = (self.zero, source.windows.pixels());
+        let both = source.images.len() > pixels;
+        if source.windows.are_points() {
+            // The planes are parts of the images, with some unused elements behind the last row.
+            let first = source.row * source.windows.out_hw[1];
+            let low = &source.images[first..pixels];
+            let len = planes.len().min(low.len());
+            planes[..len].copy_from_slice(&low[..len]);
+            planes[len..].fill(zero);
+            return match both {
+                true => join(planes, &source.images[pixels + first..], zero),
+                false => join(planes, &[], zero),
+            };
         }
-        // The largest magnitude in the order of bits, in which NaN is above infinity.
-        let (mut most, shift) = (0, INTEGER - self.zero);
-        for (low, &high) in planes.iter_mut().zip(&*room) {
-            let both = [low.to_bits() & 0x7fff_ffff, high.to_bits() & 0x7fff_ffff];
-            most = most.max(both[0]).max(both[1]);
-            let [a, b] = [(*low + shift).to_bits(), (high + shift).to_bits()];
-            *low = f32::from_bits(a & 0xffff | b << 16);
+        source.fill(0, zero, planes);
+        if both {
+            source.fill(1, zero, room);
+            return join(planes, room, zero);
         }
-        most <= f32::INFINITY.to_bits()
+        join(planes, &[], zero)
     }
 
     #[inline(always)]
@@ -101,6 +162,25 @@ impl Numbers for ChannelPairs {
             *sum = (sum.to_bits().cast_signed() as f32 + bias) * scale;
         }
     }
+}
+
+/// Joins the integers of two channels, or of one if `high` is empty, less their zero point; returns false if one is NaN.
+#[inline(always)]
+fn join(low: &mut [f32], high: &[f32], zero: f32) -> bool {
+    // The largest magnitude in the order of bits, in which NaN is above infinity.
+    let (mut most, shift) = (0, INTEGER - zero);
+    let len = high.len().min(low.len());
+    let (first, rest) = low.split_at_mut(len);
+    for (low, &high) in first.iter_mut().zip(&high[..len]) {
+        most = most.max(low.to_bits() & MAGNITUDE).max(high.to_bits() & MAGNITUDE);
+        let [a, b] = [(*low + shift).to_bits(), (high + shift).to_bits()];
+        *low = f32::from_bits(a & 0xffff | b << 16);
+    }
+    for low in rest {
+        most = most.max(low.to_bits() & MAGNITUDE);
+        *low = f32::from_bits((*low + shift).to_bits() & 0xffff);
+    }
+    most <= f32::INFINITY.to_bits()
 }
 
 /// Writes NaN to all outputs whose windows cover a NaN, because integers cannot represent it.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
-use crate::kernels::conv::integers::host::HostIntegers;
+use crate::kernels::conv::integers::host;
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow, Prepared};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
@@ -136,7 +136,7 @@ impl Kernel for IntegerConv {
     fn prepare(&self, constants: &[Option<&[f32]>]) -> Option<Box<dyn Prepared>> {
         let &[_, Some(weights), Some(bias), Some(scales)] = constants else { return None };
         let empty = self.output_len() == 0 || self.conv.out_channels == 0;
-        (!empty).then(|| Box::new(HostIntegers::new(self, [weights, bias, scales])) as _)
+        (!empty).then(|| host::prepare(self, [weights, bias, scales]))
     }
 
     fn dispatch(&self) -> Dispatch {
