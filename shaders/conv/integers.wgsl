@@ -1,4 +1,4 @@
-// Convolution of 8-bit integers by tiles in workgroup memory: a workgroup computes 64 pixels × 64 channels, 8 × 8 for
+// Convolution of 8-bit integers by tiles in workgroup memory. A workgroup computes 64 pixels × 64 channels, 8 × 8 for
 // each invocation. It loads the operands of 16 words at a time; a word holds the integers of four adjacent channels.
 
 struct Params {

@@ -37,7 +37,7 @@ pub(crate) trait Numbers: Send + Sync {
     /// The product of two words.
     fn arithmetic(&self) -> impl Arithmetic;
 
-    /// Runs vectorized work.
+    /// Runs vectorized work with the processor's instructions.
     fn dispatch<W: WithSimd>(&self, arch: Arch, work: W) -> W::Output;
 
     /// Fills the padded planes of the words of some channels, at most [`Numbers::CHANNELS`].

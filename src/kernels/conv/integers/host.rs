@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::kernels::conv::host::implicit::{ImplicitConv, Numbers, Source};
 use crate::kernels::conv::host_algorithm;
-use crate::kernels::conv::integers::kernel::IntegerConv;
+use crate::kernels::conv::integers::shape::IntegerConv;
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::winograd::host::{F2x2, F4x4};
 use crate::kernels::gemm::microkernel::{Arithmetic, PANEL, StripSums, panels};

@@ -11,24 +11,11 @@ use bytemuck::bytes_of;
 
 use crate::compare::Tolerance;
 use crate::kernels::conv::integers::host;
+use crate::kernels::conv::integers::shape::IntegerConv;
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::kernel::{AUTOTUNE_BATCH, Dispatch, Kernel, KernelRow, Prepared};
 use crate::kernels::shader::{WORKGROUP, grid, row, uniform, word};
 use crate::kernels::window::WindowsUniform;
-
-/// A convolution of 8-bit integers, `y[n, o] = act(scale[o] · (bias[o] + Σ w[o, c, ..] · (x[n, c, ..] - zero)))`.
-///
-/// Inputs: those of the convolution, which has no residual, then `scale [out_channels]`. `x` and `weights` hold integers, the
-/// weights from -128 to 127; the bias need not be one. Output: that of the convolution. In the padding `x` is zero.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IntegerConv {
-    /// The convolution, without residual.
-    pub conv: ConvKernel,
-    /// True if `x` holds integers from -128 to 127, false from 0 to 255.
-    pub signed: bool,
-    /// The integer that stands for zero.
-    pub zero: i32,
-}
 
 /// Output channels, and pixels, of a workgroup.
 const TILE: usize = 64;
@@ -36,9 +23,6 @@ const TILE: usize = 64;
 const STEP: usize = 16;
 /// Input channels of a word.
 const CHANNELS: usize = 4;
-/// The longest filter whose sums fit 32 bits.
-const LONGEST: usize = i32::MAX as usize / (255 * 128);
-
 uniform! {
     len: u32,
     pixel_tiles: u32,
@@ -66,13 +50,6 @@ pub(crate) static ROW: KernelRow = row! {
 };
 
 impl IntegerConv {
-    /// Returns whether the sums of a convolution fit 32 bits, and it has several pixels to share the weights.
-    ///
-    /// Convolutions of single pixels are dominated by reading the weights.
-    pub fn applies(conv: &ConvKernel) -> bool {
-        !conv.residual && conv.depth() <= LONGEST && conv.out_plane() > 1
-    }
-
     /// Words of a filter: tap by tap, with the channels of a group padded to whole words.
     fn words(&self) -> usize {
         self.conv.group_in().div_ceil(CHANNELS) * self.conv.taps()
@@ -90,7 +67,7 @@ impl IntegerConv {
         f32::from_bits(u32::from_le_bytes(bytes))
     }
 
-    /// What the shader subtracts from the numbers of `x`, so that they have a sign.
+    /// The integer that the shader subtracts from the numbers of `x`, so that they have a sign.
     fn shift(&self) -> i32 {
         if self.signed { 0 } else { 128 }
     }

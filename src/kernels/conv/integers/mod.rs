@@ -2,6 +2,7 @@
 
 mod host;
 pub(crate) mod kernel;
+mod shape;
 pub(crate) mod test_cases;
 
-pub use self::kernel::IntegerConv;
+pub use self::shape::IntegerConv;

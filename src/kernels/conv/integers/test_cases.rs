@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::kernels::activation::Activation;
 use crate::kernels::case::{Case, noise};
-use crate::kernels::conv::integers::kernel::IntegerConv;
+use crate::kernels::conv::integers::shape::IntegerConv;
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::conv::test_cases::plain_convs;
 use crate::kernels::kernel::Kernel;
