@@ -17,6 +17,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("average_pool_gradient", "is a gradient"),
     ("channel_stats", "gathers statistics"),
     ("channel_sums", "is a gradient"),
+    ("conv_integers", "computes with integers, which training does not"),
     ("conv_lanes", "an algorithm of conv"),
     ("conv_lanes_quads", "an algorithm of conv"),
     ("conv_pooled", "fuses a pool, which training does not"),

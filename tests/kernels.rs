@@ -111,6 +111,7 @@ fn both_versions(case: &Case) -> (Vec<f64>, Vec<f32>) {
 /// Kernels that write part of their output: some channels, directions or images, or rows without their padding.
 const PARTIAL: &[&str] = &[
     "conv",
+    "conv_integers",
     "conv_lanes",
     "conv_lanes_quads",
     "conv_pooled",
@@ -371,7 +372,18 @@ fn parts_of_a_batch_change_no_bit() {
             tried.insert(case.kernel.row().name);
         }
     }
-    let all = ["affine", "binary", "conv", "conv_pooled", "depthwise", "lrn", "pool", "reduce", "unary"];
+    let all = [
+        "affine",
+        "binary",
+        "conv",
+        "conv_integers",
+        "conv_pooled",
+        "depthwise",
+        "lrn",
+        "pool",
+        "reduce",
+        "unary",
+    ];
     assert_eq!(tried, BTreeSet::from(all));
 }
 

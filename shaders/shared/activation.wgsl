@@ -167,6 +167,9 @@ fn activation(code: u32, x: f32, a: f32, b: f32) -> f32 {
         case 43u: { return shrink(x, a, b); }
         case 44u: { return select(0.0, 1.0, is_nan(x)); }
         case 45u: { return select(0.0, 1.0, is_infinite(x, a, b)); }
+        case 46u: { return clip(round(x / a) + b, 0.0, 255.0); }
+        case 47u: { return clip(round(x / a) + b, -128.0, 127.0); }
+        case 48u: { return (x - b) * a; }
         default: { return x; }
     }
 }

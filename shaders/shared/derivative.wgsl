@@ -53,6 +53,7 @@ fn derivative(code: u32, x: f32, a: f32, b: f32) -> f32 {
         case 41u: { return 1.0 / (sqrt(x - 1.0) * sqrt(x + 1.0)); }
         case 42u: { return 1.0 / ((1.0 - x) * (1.0 + x)); }
         case 43u: { return select(1.0, 0.0, x >= -a && x <= a); }
+        case 48u: { return a; }
         default: { return 0.0; }
     }
 }

@@ -73,6 +73,7 @@ impl Session {
                 fuse: true,
                 fuse_residual: device.is_real(),
                 fuse_pool: !matches!(device, Device::Cpu),
+                integers: true,
                 max_binding,
                 precision: device.precision(),
             };

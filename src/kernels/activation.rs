@@ -104,11 +104,17 @@ pub enum Activation {
     IsNan,
     /// 1 if `x` is plus infinity and the first parameter is 1, or minus infinity and the second is 1.
     IsInf(f32, f32),
+    /// The nearest integer to `x/scale`, ties to even, plus zero, limited to 0 … 255.
+    QuantizeU8(f32, f32),
+    /// The nearest integer to `x/scale`, ties to even, plus zero, limited to -128 … 127.
+    QuantizeI8(f32, f32),
+    /// `(x - zero)·scale`, with the parameters scale and zero.
+    Dequantize(f32, f32),
 }
 
 impl Activation {
     /// One of each kind for tests, with parameters other than the defaults.
-    pub const SAMPLES: [Self; 46] = [
+    pub const SAMPLES: [Self; 49] = [
         Self::None,
         Self::Relu,
         Self::LeakyRelu(0.125),
@@ -155,6 +161,9 @@ impl Activation {
         Self::Shrink(0.6, 0.2),
         Self::IsNan,
         Self::IsInf(1.0, 0.0),
+        Self::QuantizeU8(0.023_437_5, 7.0),
+        Self::QuantizeI8(0.125, -5.0),
+        Self::Dequantize(0.2, 0.6),
     ];
 
     /// Applies the function in `f64`, by its definition.
@@ -224,6 +233,13 @@ impl Activation {
             Self::IsInf(above, below) => {
                 f64::from(x == f64::INFINITY && above != 0.0 || x == f64::NEG_INFINITY && below != 0.0)
             }
+            Self::QuantizeU8(scale, zero) => {
+                clip((x / f64::from(scale)).round_ties_even() + f64::from(zero), 0.0, 255.0)
+            }
+            Self::QuantizeI8(scale, zero) => {
+                clip((x / f64::from(scale)).round_ties_even() + f64::from(zero), -128.0, 127.0)
+            }
+            Self::Dequantize(scale, zero) => (x - f64::from(zero)) * f64::from(scale),
         }
     }
 
@@ -257,6 +273,8 @@ impl Activation {
             Self::None => vectors::copy(xs, ys),
             Self::Relu => vectors::map(xs, ys, relu),
             Self::Clip(low, high) => vectors::map(xs, ys, |x| clip(x, low, high)),
+            Self::QuantizeU8(scale, zero) => vectors::map(xs, ys, |x| quantize(x, scale, zero, U8)),
+            Self::QuantizeI8(scale, zero) => vectors::map(xs, ys, |x| quantize(x, scale, zero, I8)),
             _ => {
                 vectors::copy(xs, ys);
                 self.apply_slice(ys);
@@ -301,6 +319,9 @@ impl Activation {
             Self::Softsign => each(xs, |x| x / (1.0 + x.abs())),
             Self::Swish(alpha) => each(xs, |x| x / (1.0 + exp(-alpha * x))),
             Self::Round => each(xs, f32::round_ties_even),
+            Self::QuantizeU8(scale, zero) => each(xs, |x| quantize(x, scale, zero, U8)),
+            Self::QuantizeI8(scale, zero) => each(xs, |x| quantize(x, scale, zero, I8)),
+            Self::Dequantize(scale, zero) => each(xs, |x| (x - zero) * scale),
             // Rarer functions: their definition, rounded.
             _ => each(xs, |x| self.apply_f64(x.into()) as f32),
         }
@@ -312,8 +333,31 @@ impl Activation {
         match self {
             Self::None | Self::Relu | Self::Clip(..) => true,
             Self::LeakyRelu(alpha) => alpha >= 0.0,
+            Self::QuantizeU8(scale, _) | Self::QuantizeI8(scale, _) | Self::Dequantize(scale, _) => {
+                scale > 0.0
+            }
             _ => false,
         }
+    }
+
+    /// Returns the function that equals this one followed by `next`, if it is one of these functions.
+    ///
+    /// A rounding to integers absorbs a rectifier or limits that its own limits contain.
+    pub fn then(self, next: Self) -> Option<Self> {
+        let (low, high) = match next {
+            Self::QuantizeU8(..) => U8,
+            Self::QuantizeI8(..) => I8,
+            _ => return (self == Self::None).then_some(next),
+        };
+        let absorbed = match self {
+            Self::None => true,
+            Self::Relu => next.apply_f32(0.0) == low,
+            Self::Clip(least, most) => {
+                least <= most && next.apply_f32(least) == low && next.apply_f32(most) == high
+            }
+            _ => false,
+        };
+        (absorbed && next.rises()).then_some(next)
     }
 
     /// The function's number in `shaders/shared/activation.wgsl`.
@@ -365,6 +409,9 @@ impl Activation {
             Self::Shrink(..) => 43,
             Self::IsNan => 44,
             Self::IsInf(..) => 45,
+            Self::QuantizeU8(..) => 46,
+            Self::QuantizeI8(..) => 47,
+            Self::Dequantize(..) => 48,
         }
     }
 
@@ -380,7 +427,10 @@ impl Activation {
             | Self::HardSigmoid(a, b)
             | Self::Selu(a, b)
             | Self::Shrink(a, b)
-            | Self::IsInf(a, b) => [a, b],
+            | Self::IsInf(a, b)
+            | Self::QuantizeU8(a, b)
+            | Self::QuantizeI8(a, b)
+            | Self::Dequantize(a, b) => [a, b],
             _ => [0.0; 2],
         }
     }
@@ -397,6 +447,17 @@ fn relu(x: f32) -> f32 {
 fn clip(x: f32, low: f32, high: f32) -> f32 {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
+}
+
+/// The least and the largest integer of 8 bits without a sign.
+const U8: (f32, f32) = (0.0, 255.0);
+/// The least and the largest integer of 8 bits with a sign.
+const I8: (f32, f32) = (-128.0, 127.0);
+
+/// Rounds a number to an integer of a range; propagates NaN.
+#[inline(always)]
+fn quantize(x: f32, scale: f32, zero: f32, (low, high): (f32, f32)) -> f32 {
+    clip((x / scale).round_ties_even() + zero, low, high)
 }
 
 /// `e^x` to about a unit in the last place, in vectorizable steps: `x = n·ln 2 + r`, and a polynomial for `e^r`. The

@@ -6,8 +6,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use crate::kernels::activation::Activation;
 use crate::kernels::algorithm::{AdapterKind, Algorithm, AlgorithmCall, CallInput, MOST_TEMP};
 use crate::kernels::conv::gemv::Gemv;
+use crate::kernels::conv::integers::IntegerConv;
 use crate::kernels::conv::lanes::ConvLanes;
 use crate::kernels::conv::pooled::PooledConv;
 use crate::kernels::conv::shape::{ConvKernel, ImageRange};
@@ -23,6 +25,7 @@ use crate::kernels::conv::winograd::tiling::{BLOCK, GemmLayout, TileRange, appli
 use crate::kernels::conv::winograd::transform::PRODUCTS;
 use crate::kernels::depthwise::shape::Depthwise;
 use crate::kernels::depthwise::texels::DepthwiseTexels;
+use crate::kernels::elementwise::{BinaryKernel, BinaryOp, Unary};
 use crate::kernels::kernel::Kernel;
 use crate::kernels::reduction::{ReduceKernel, ReduceOp};
 
@@ -38,6 +41,8 @@ pub fn algorithms(kernel: &dyn Kernel) -> Vec<Algorithm> {
         of_conv(conv)
     } else if let Some(pooled) = kernel.downcast_ref::<PooledConv>() {
         of_pooled(pooled)
+    } else if let Some(integers) = kernel.downcast_ref::<IntegerConv>() {
+        of_integers(integers)
     } else if let Some(depthwise) = kernel.downcast_ref::<Depthwise>() {
         of_depthwise(depthwise)
     } else if let Some(gradient) = kernel.downcast_ref::<WeightGradient>() {
@@ -88,6 +93,40 @@ fn of_pooled(pooled: &PooledConv) -> Vec<Algorithm> {
         list.extend(others);
     }
     list
+}
+
+/// The convolution's algorithms in floats, between a subtraction of the zero point and a multiplication by the scales.
+///
+/// Integers up to 2²⁴ are exact as floats. Hardware multiplies integers faster, so only autotuning selects floats there.
+fn of_integers(integers: &IntegerConv) -> Vec<Algorithm> {
+    let conv = integers.conv.sums();
+    let shape = [conv.batch, conv.out_channels, conv.out_plane()];
+    let scaled = BinaryKernel::new(BinaryOp::Mul, &shape, &[conv.out_channels, 1], integers.conv.activation);
+    let Some(scaled) = scaled.filter(|_| conv.out_channels == conv.out_total) else { return vec![] };
+    let scaled: Arc<dyn Kernel> = Arc::new(scaled);
+    let len = conv.batch * conv.in_channels * conv.in_plane();
+    let centered: Arc<dyn Kernel> =
+        Arc::new(Unary { len, activation: Activation::Dequantize(1.0, integers.zero as f32) });
+    let in_floats = |mut algorithm: Algorithm| {
+        let (x, sums) = (algorithm.temps.len(), algorithm.temps.len() + 1);
+        algorithm.temps.extend([len, conv.output_len()]);
+        for call in &mut algorithm.calls {
+            let images = call.inputs.iter_mut().filter(|input| **input == CallInput::Input(0));
+            images.for_each(|input| *input = CallInput::Temp(x));
+            call.output = call.output.or(Some(sums));
+        }
+        let first = AlgorithmCall {
+            kernel: Arc::clone(&centered),
+            inputs: vec![CallInput::Input(0)],
+            output: Some(x),
+        };
+        algorithm.calls.insert(0, first);
+        let inputs = vec![CallInput::Temp(sums), CallInput::Input(3)];
+        algorithm.calls.push(AlgorithmCall { kernel: Arc::clone(&scaled), inputs, output: None });
+        algorithm.rule = algorithm.rule.filter(|&kind| kind == AdapterKind::Software);
+        algorithm
+    };
+    of_conv(&conv).into_iter().map(in_floats).collect()
 }
 
 fn of_depthwise(depthwise: &Depthwise) -> Vec<Algorithm> {

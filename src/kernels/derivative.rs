@@ -23,6 +23,8 @@ impl Activation {
                 | Self::Truth
                 | Self::IsNan
                 | Self::IsInf(..)
+                | Self::QuantizeU8(..)
+                | Self::QuantizeI8(..)
         )
     }
 
@@ -94,7 +96,10 @@ impl Activation {
             | Self::Not
             | Self::Truth
             | Self::IsNan
-            | Self::IsInf(..) => 0.0,
+            | Self::IsInf(..)
+            | Self::QuantizeU8(..)
+            | Self::QuantizeI8(..) => 0.0,
+            Self::Dequantize(scale, _) => scale.into(),
         }
     }
 

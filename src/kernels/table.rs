@@ -11,6 +11,7 @@ use super::{
 pub static KERNELS: &[&KernelRow] = &[
     &conv::kernel::ROW,
     &conv::gemv::ROW,
+    &conv::integers::kernel::ROW,
     &conv::lanes::ROW,
     &conv::lanes::ROW_QUADS,
     &conv::pooled::ROW,
@@ -78,6 +79,7 @@ pub static KERNELS: &[&KernelRow] = &[
 pub static CASES: &[(&KernelRow, fn() -> Vec<Case>)] = &[
     (&conv::kernel::ROW, conv::kernel::cases),
     (&conv::gemv::ROW, conv::gemv::cases),
+    (&conv::integers::kernel::ROW, conv::integers::test_cases::cases),
     (&conv::lanes::ROW, || conv::lanes::cases(&conv::lanes::ROW)),
     (&conv::lanes::ROW_QUADS, || conv::lanes::cases(&conv::lanes::ROW_QUADS)),
     (&conv::pooled::ROW, conv::pooled::cases),

@@ -10,6 +10,7 @@ use crate::coupling::{Label, Propagation, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::{Fact, Inputs};
 use crate::kernels::algorithms::pooling_pays;
+use crate::kernels::conv::IntegerConv;
 use crate::kernels::window::Windows;
 use crate::tensor::{Tensor, show};
 
@@ -68,6 +69,10 @@ impl Operator for Conv {
             return convolution.emit(l, Slot::Input(0), Slot::Input(1), bias);
         }
         let (weights, bias) = weights_and_bias(&l.inputs, 2, out_channels)?;
+        if let Some(integers) = l.integers.take() {
+            convolution.emit_integers(l, integers, &bias);
+            return Ok(());
+        }
         let (weights, bias) = fold(l, weights.floats()?.clone(), bias);
         convolution.emit(l, Slot::Input(0), weights, bias)
     }
@@ -150,6 +155,17 @@ impl Operator for Conv {
     fn fuses_residual(&self, inputs: &Inputs) -> bool {
         let planar = |x: &Fact| x.shape.len() < 5 && !is_depthwise(self.groups, x.shape[1]);
         self.fuses_scale_shift(inputs) && inputs.optional(0).is_some_and(planar)
+    }
+
+    fn reads_integers(&self, inputs: &Inputs) -> bool {
+        let planar = |x: &&Fact| x.shape.len() < 5 && !is_depthwise(self.groups, x.shape[1]);
+        let (Some(x), Ok(w)) = (inputs.optional(0).filter(planar), inputs.get(1)) else { return false };
+        let (in_channels, out_channels, groups) = (x.shape[1], w.shape[0], self.groups);
+        let applies = |window| {
+            let convolution = Convolution { batch: 1, in_channels, out_channels, groups, window };
+            IntegerConv::applies(&convolution.planar(&Fused::default(), 1, 1))
+        };
+        self.fuses_scale_shift(inputs) && self.windowed(inputs).is_ok_and(applies)
     }
 
     fn fuses_pool(&self, inputs: &Inputs) -> bool {

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::data_movement::strided;
-use super::lower::{Fused, Lowering, Slot};
+use super::lower::{Fused, Integers, Lowering, Slot};
 use super::window::ResolvedWindow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fact::Inputs;
 use crate::kernels::conv::ConvKernel;
+use crate::kernels::conv::IntegerConv;
 use crate::kernels::conv::PooledConv;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::movement::Fill;
@@ -109,6 +110,17 @@ impl Convolution {
         }
         let kernel = self.planar(&l.fused, self.batch, 1);
         split_filters(l, kernel, (source, weights, bias), Slot::Output(0));
+    }
+
+    /// Emits a 2-D convolution of the integers in input 0, with the fused activation.
+    pub(super) fn emit_integers(&self, l: &mut Lowering, integers: Integers, bias: &[f32]) {
+        let Integers { signed, zero, weights, scales } = integers;
+        let conv = self.planar(&l.fused, self.batch, 1);
+        let bias = bias.iter().zip(&scales).map(|(&b, scale)| (f64::from(b) / scale) as f32).collect();
+        let scales = scales.iter().map(|&scale| scale as f32).collect();
+        let constants = [weights, Arc::new(bias), Arc::new(scales)].map(Slot::Constant);
+        let inputs = std::iter::once(Slot::Input(0)).chain(constants).collect();
+        l.call(IntegerConv { conv, signed, zero }, inputs, Slot::Output(0));
     }
 
     /// Returns the 2-D kernel, in which each channel's `folded` depths are channels of their own.

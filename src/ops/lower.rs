@@ -68,6 +68,19 @@ impl Default for Fused {
     }
 }
 
+/// The integers of a layer whose input 0 holds 8-bit integers in place of floats.
+#[derive(Clone, Debug)]
+pub struct Integers {
+    /// True if the input holds integers from -128 to 127, false from 0 to 255.
+    pub signed: bool,
+    /// The integer of the input that stands for zero.
+    pub zero: i32,
+    /// The weights, integers from -128 to 127.
+    pub weights: Arc<Vec<f32>>,
+    /// The scale of each output channel's sum: that of the input times that of the weights.
+    pub scales: Vec<f64>,
+}
+
 /// The sink of one node's lowering.
 #[derive(Debug)]
 pub struct Lowering<'a> {
@@ -77,6 +90,10 @@ pub struct Lowering<'a> {
     pub outputs: &'a [Fact],
     /// The operations to fuse, which the operator must support ([`Operator::fuses_scale_shift`] and others).
     pub fused: Fused,
+    /// The integers to compute with, for layers that read them ([`Operator::reads_integers`]).
+    pub integers: Option<Integers>,
+    /// True if quantizations may round in one call, which has no gradient.
+    pub rounds_at_once: bool,
     /// The largest constant, in elements, that one call may read.
     pub max_constant: usize,
     /// The items emitted so far.
@@ -92,6 +109,8 @@ impl<'a> Lowering<'a> {
             inputs,
             outputs,
             fused: Fused::default(),
+            integers: None,
+            rounds_at_once: false,
             max_constant: usize::MAX,
             emitted: Vec::new(),
             temps: Vec::new(),

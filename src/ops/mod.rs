@@ -41,7 +41,7 @@ mod unpool;
 mod window;
 
 pub use constant_channels::{ChannelConstant, Constancy, Contribution, NEGLIGIBLE};
-pub use lower::{Call, Emit, Fused, Lowering, Slot, evaluate};
+pub use lower::{Call, Emit, Fused, Integers, Lowering, Slot, evaluate};
 pub use rewrite::{Edit, Kept, KeptValues, Rewrite};
 pub use table::{MICROSOFT, NEWEST_OPSET, OPS, OPS_OF_MICROSOFT, OpRow};
 
@@ -168,6 +168,16 @@ pub trait Operator: Debug + Send + Sync {
     /// Returns the shape in which scale and zero point broadcast to the input of a DequantizeLinear without blocks.
     fn dequantization(&self, _inputs: &Inputs) -> Option<Vec<usize>> {
         None
+    }
+
+    /// Returns the function that a quantization to 8 bits, or its inverse, computes from input 0, if its parameters are constant.
+    fn rounding(&self, _inputs: &Inputs) -> Option<Activation> {
+        None
+    }
+
+    /// Returns whether the lowering can compute with integers, if input 0 and the weights are such ([`Lowering::integers`]).
+    fn reads_integers(&self, _inputs: &Inputs) -> bool {
+        false
     }
 
     /// Returns the scale and shift of each channel of axis 1, if the operator computes `scale·x + shift`.

@@ -158,6 +158,10 @@ impl Operator for LinearQuantization {
         let x = l.inputs.get(0)?.shape.clone();
         let (small, _) = self.layout(&l.inputs)?;
         let len: usize = x.iter().product();
+        if let Some(activation) = self.rounding(&l.inputs).filter(|_| l.rounds_at_once) {
+            l.call(Unary { len, activation }, vec![Slot::Input(0)], Slot::Output(0));
+            return Ok(());
+        }
         let with = |op| {
             BinaryKernel::new(op, &x, &small, Activation::None)
                 .ok_or_else(|| Error::new("scale or zero point does not broadcast to the input").internal())
@@ -184,6 +188,24 @@ impl Operator for LinearQuantization {
 
     fn dequantization(&self, inputs: &Inputs) -> Option<Vec<usize>> {
         self.layout(inputs).ok().filter(|_| self.dequantizes && self.block == 0).map(|(shape, _)| shape)
+    }
+
+    fn rounding(&self, inputs: &Inputs) -> Option<Activation> {
+        let whole = self.block == 0 && self.layout(inputs).is_ok_and(|(_, at)| at.is_none());
+        let number = |i: usize| match inputs.optional(i)?.value.as_ref()?.to_f64()[..] {
+            [number] => Some(number as f32),
+            _ => None,
+        };
+        let scale = number(1).filter(|_| whole)?;
+        let zero = if inputs.optional(2).is_some() { number(2)? } else { 0.0 };
+        if self.dequantizes {
+            return Some(Activation::Dequantize(scale, zero));
+        }
+        match self.quantized(inputs) {
+            DType::U8 => Some(Activation::QuantizeU8(scale, zero)),
+            DType::I8 => Some(Activation::QuantizeI8(scale, zero)),
+            _ => None,
+        }
     }
 
     fn propagate(&self, flow: &mut Propagation) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::integers::{IntegerLayer, integer_layers, skipped};
 use super::memory_planning::plan_memory;
 use super::{BuildOptions, HostSubgraph, Operand, Plan, Port, Step};
 use crate::error::{Error, Result};
@@ -62,6 +63,8 @@ pub(super) struct PlanBuilder<'a> {
     /// Values that no fusion may skip.
     pub(super) kept: HashSet<ValueId>,
     needed: IdVec<NodeId, bool>,
+    /// The layers that compute with integers.
+    pub(super) integers: HashMap<NodeId, IntegerLayer>,
     /// Nodes that are fused into a layer before them.
     pub(super) absorbed: HashSet<NodeId>,
 }
@@ -84,6 +87,9 @@ impl<'a> PlanBuilder<'a> {
         let wanted: Vec<ValueId> = given.iter().copied().chain(watched).collect();
         let kept: HashSet<ValueId> = wanted.iter().copied().collect();
         let batch = facts.samples;
+        let most = usize::try_from(options.max_binding / 4).unwrap_or(usize::MAX);
+        let integers = if options.integers { integer_layers(graph, facts, most) } else { HashMap::new() };
+        let absorbed = skipped(graph, &integers, |value| kept.contains(&value)).collect();
         let mut builder = Self {
             graph,
             facts,
@@ -94,7 +100,8 @@ impl<'a> PlanBuilder<'a> {
             given,
             kept,
             needed: graph.needed(facts, &|_| false, &wanted),
-            absorbed: HashSet::new(),
+            absorbed,
+            integers,
         };
         for (input, shape) in graph.inputs.iter().zip(&facts.input_shapes) {
             // Inputs with a fixed value are constants, and nobody has to give an unused one.
@@ -154,6 +161,8 @@ impl<'a> PlanBuilder<'a> {
         let outputs = facts.outputs(graph, id);
         let mut lowering = Lowering::new(inputs, &outputs);
         lowering.fused = fused;
+        lowering.integers = self.integers.get(&id).map(|layer| layer.numbers.clone());
+        lowering.rounds_at_once = self.options.integers;
         lowering.max_constant = usize::try_from(self.options.max_binding / 4).unwrap_or(usize::MAX);
         node.op.lower(&mut lowering)?;
         let Lowering { emitted, temps, .. } = lowering;
@@ -223,6 +232,7 @@ impl<'a> PlanBuilder<'a> {
         (temps, made, residual): (&[Operand], &[Option<Operand>], Option<Operand>),
     ) -> Result<Operand> {
         match slot {
+            Slot::Input(0) if self.integers.contains_key(&id) => self.place(self.integers[&id].input),
             Slot::Input(i) => match self.graph.nodes[id].inputs.get(*i).copied().flatten() {
                 Some(value) => self.place(value),
                 None => Err(Error::new(format!("input {i} is missing")).invalid_model()),

@@ -2,6 +2,7 @@
 
 use super::Operand;
 use super::build::PlanBuilder;
+use crate::fact::Inputs;
 use crate::graph::{Node, NodeId, ValueId};
 use crate::kernels::activation::Activation;
 use crate::ops::Fused;
@@ -18,9 +19,11 @@ impl PlanBuilder<'_> {
         if !self.options.fuse || !op.fuses_activation(&inputs) {
             return (fused, None, end);
         }
-        let (scales, adds) =
-            (op.fuses_scale_shift(&inputs), self.options.fuse_residual && op.fuses_residual(&inputs));
-        let pools = self.options.fuse_pool && op.fuses_pool(&inputs);
+        // Sums of integers are only followed by an activation.
+        let floats = !self.integers.contains_key(&id);
+        let scales = floats && op.fuses_scale_shift(&inputs);
+        let adds = floats && self.options.fuse_residual && op.fuses_residual(&inputs);
+        let pools = floats && self.options.fuse_pool && op.fuses_pool(&inputs);
         let mut residual = None;
         while let Some(value) = end.filter(|v| !self.kept.contains(v)) {
             let Some(next) = graph.only_consumer(value) else { break };
@@ -38,11 +41,10 @@ impl PlanBuilder<'_> {
                 end = node.outputs.first().copied().flatten();
                 break;
             }
-            if fused.activation != Activation::None {
-                break;
-            }
-            let scale_shift = node.op.scale_shift(&inputs).filter(|_| scales && first && residual.is_none());
-            let other = (adds && residual.is_none() && node.op.is_elementwise_add(&inputs))
+            let linear = fused.activation == Activation::None;
+            let scale_shift =
+                node.op.scale_shift(&inputs).filter(|_| scales && linear && first && residual.is_none());
+            let other = (adds && linear && residual.is_none() && node.op.is_elementwise_add(&inputs))
                 .then(|| self.other(node, value));
             if let (Some(scale_shift), None) = (scale_shift, &fused.scale_shift) {
                 fused.scale_shift = Some(scale_shift);
@@ -50,7 +52,9 @@ impl PlanBuilder<'_> {
                 (residual, fused.residual) = (Some(place), true);
             } else if !first {
                 break;
-            } else if let Some(activation) = node.op.activation(&inputs) {
+            } else if let Some(activation) =
+                self.activation(node, &inputs).and_then(|next| fused.activation.then(next))
+            {
                 fused.activation = activation;
             } else {
                 break;
@@ -59,6 +63,12 @@ impl PlanBuilder<'_> {
             end = node.outputs.first().copied().flatten();
         }
         (fused, residual, end)
+    }
+
+    /// Returns the function that a node computes of each element; roundings count if layers compute with integers.
+    fn activation(&self, node: &Node, inputs: &Inputs) -> Option<Activation> {
+        let rounding = || node.op.rounding(inputs).filter(|_| self.options.integers);
+        node.op.activation(inputs).or_else(rounding)
     }
 
     /// Returns the operand of a node's other input, if a step before has computed it.

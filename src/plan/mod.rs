@@ -6,6 +6,7 @@
 mod build;
 mod fusion;
 mod host_subgraph;
+mod integers;
 mod memory_planning;
 mod options;
 mod outputs;

@@ -39,6 +39,8 @@ pub struct BuildOptions {
     pub fuse_residual: bool,
     /// True to fuse 2×2 max pooling as well, if the layer supports it.
     pub fuse_pool: bool,
+    /// True to compute layers between quantizations with integers, and to round in one call. These calls have no gradients.
+    pub integers: bool,
     /// The largest buffer or constant that a step may bind, in bytes.
     pub max_binding: u64,
     /// The storage format of the network's floating-point values between steps; indices are never stored as f16.
@@ -54,6 +56,7 @@ impl Default for BuildOptions {
             fuse: true,
             fuse_residual: true,
             fuse_pool: true,
+            integers: true,
             max_binding: u64::MAX,
             precision: Precision::F32,
         }

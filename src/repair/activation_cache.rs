@@ -145,6 +145,7 @@ impl ActivationCache {
             fuse: true,
             fuse_residual: false,
             fuse_pool: false,
+            integers: true,
             max_binding: limits.max_binding.min(limits.max_buffer),
             precision: Precision::F32,
         };

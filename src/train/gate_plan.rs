@@ -61,6 +61,7 @@ impl GatePlan {
             fuse: false,
             fuse_residual: false,
             fuse_pool: false,
+            integers: false,
             max_binding,
             ..BuildOptions::default()
         };

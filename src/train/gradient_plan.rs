@@ -42,6 +42,7 @@ impl GradientPlan {
             fuse: false,
             fuse_residual: false,
             fuse_pool: false,
+            integers: false,
             ..BuildOptions::default()
         };
         let network = draft(&graph, &facts, &options)?;

@@ -63,6 +63,7 @@ impl TrainingPlan {
             fuse: false,
             fuse_residual: false,
             fuse_pool: false,
+            integers: false,
             max_binding,
             ..BuildOptions::default()
         };

@@ -112,8 +112,8 @@ pub(crate) fn run(case: &Case, devices: &[(String, Device)]) -> Result<(), Probl
     let narrow: Vec<Vec<f32>> = arrays.iter().map(|a| a.1.iter().map(|&x| x as f32).collect()).collect();
     let narrow: Vec<&[f32]> = narrow.iter().map(Vec::as_slice).collect();
 
-    let unfused = plan::build(&graph, &facts, &BuildOptions { fuse: false, ..BuildOptions::default() })
-        .map_err(refuse)?;
+    let options = BuildOptions { fuse: false, integers: false, ..BuildOptions::default() };
+    let unfused = plan::build(&graph, &facts, &options).map_err(refuse)?;
     let got = run_reference(&unfused, &wide, None).map_err(refuse)?;
     judge("reference", &unfused, &got, case)?;
     let fused = plan::build(&graph, &facts, &BuildOptions::default()).map_err(refuse)?;

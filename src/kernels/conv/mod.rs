@@ -4,6 +4,7 @@ pub(crate) mod gemv;
 pub(crate) mod gradient;
 pub(crate) mod host;
 pub(crate) mod host_algorithm;
+pub(crate) mod integers;
 pub(crate) mod kernel;
 pub(crate) mod lanes;
 pub(crate) mod pooled;
@@ -14,5 +15,6 @@ pub(crate) mod unfold;
 pub(crate) mod weight_gradient;
 pub(crate) mod winograd;
 
+pub use self::integers::IntegerConv;
 pub use self::pooled::PooledConv;
 pub use self::shape::ConvKernel;

@@ -10,7 +10,8 @@
 //! product over the last strip prefetches it.
 //!
 //! Every sum starts from its bias and adds its products in the order of the depth, with one fused multiply-add each,
-//! at every position in a strip. The division into strips therefore changes no bit.
+//! at every position in a strip. The division into strips therefore changes no bit. The words may also hold integers
+//! ([`Arithmetic`]).
 //!
 //! In this file, and in all code that is compiled for several instruction sets, no closure that another function
 //! calls (`map`, `from_fn`, [`scratch::with`](crate::kernels::host::scratch::with)) may use vectors: it is compiled
@@ -190,9 +191,27 @@ impl PixelRows for Shifted<'_> {
     }
 }
 
+/// The numbers in the words of weights, pixels and sums.
+pub(crate) trait Arithmetic: Copy {
+    /// Returns the sums to which the products of weights and pixels are added.
+    fn add_product<S: Simd>(self, simd: S, weights: S::f32s, pixels: S::f32s, sums: S::f32s) -> S::f32s;
+}
+
+/// Words that are single floats.
+#[derive(Clone, Copy)]
+pub(crate) struct Floats;
+
+impl Arithmetic for Floats {
+    #[inline(always)]
+    fn add_product<S: Simd>(self, simd: S, weights: S::f32s, pixels: S::f32s, sums: S::f32s) -> S::f32s {
+        simd.mul_add_e_f32s(weights, pixels, sums)
+    }
+}
+
 /// The operands of a product.
 #[derive(Clone, Copy)]
-pub(crate) struct Factors<'a, P> {
+pub(crate) struct Factors<'a, A, P> {
+    pub arithmetic: A,
     /// Panels `[depth][16]`; the first one is multiplied.
     pub weights: &'a [[f32; PANEL]],
     /// True to prefetch the next panel.
@@ -211,7 +230,7 @@ fn tiles(channels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).map(move |tile| (tile * height, height.min(channels - tile * height)))
 }
 
-impl<P: PixelRows> Factors<'_, P> {
+impl<A: Arithmetic, P: PixelRows> Factors<'_, A, P> {
     /// Multiplies the panel's first `channels` channels with the strip, and writes a row of sums for each.
     ///
     /// A strip of few pixels writes the sums of the whole panel.
@@ -316,7 +335,7 @@ impl<P: PixelRows> Factors<'_, P> {
                 for r in 0..R {
                     let weight = simd.splat_f32s(weights[r]);
                     for v in 0..V {
-                        tile[r][v] = simd.mul_add_e_f32s(weight, pixels[v], tile[r][v]);
+                        tile[r][v] = self.arithmetic.add_product(simd, weight, pixels[v], tile[r][v]);
                     }
                 }
             }
@@ -344,7 +363,8 @@ impl<P: PixelRows> Factors<'_, P> {
                     let (weights, _) = S::as_simd_f32s(&weights[..]);
                     let pixels = &pixels[..R];
                     for r in 0..R {
-                        tile[r] = simd.mul_add_e_f32s(weights[at], simd.splat_f32s(pixels[r]), tile[r]);
+                        let pixel = simd.splat_f32s(pixels[r]);
+                        tile[r] = self.arithmetic.add_product(simd, weights[at], pixel, tile[r]);
                     }
                 }
             }

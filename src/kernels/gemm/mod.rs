@@ -2,5 +2,6 @@
 
 pub(crate) mod matmul;
 pub(crate) mod microkernel;
+pub(crate) mod pairs;
 
 pub use self::matmul::MatMulKernel;

@@ -67,9 +67,9 @@ impl PaddedPlanes {
         plane * self.plane + y / down * self.pitch + x / across
     }
 
-    /// Fills the planes from the rows that windows from row `first` on cover.
+    /// Fills the planes from the rows that windows from row `first` on cover, and the padding with `edge`.
     #[inline(always)]
-    pub(crate) fn fill(&self, windows: &Windows, image: &[f32], first: usize, planes: &mut [f32]) {
+    pub(crate) fn fill(&self, windows: &Windows, image: &[f32], first: usize, edge: f32, planes: &mut [f32]) {
         let ([h, w], [down, across], pitch) = (windows.in_hw, windows.stride, self.pitch);
         let mut planes = planes.chunks_exact_mut(self.plane);
         for py in 0..self.phases[0] {
@@ -78,16 +78,16 @@ impl PaddedPlanes {
                 let real = inside(windows, px, pitch);
                 let start = px as isize - windows.pad[1] as isize + (real.start * across) as isize;
                 let rest = plane.len() / pitch * pitch;
-                plane[rest..].fill(0.0);
+                plane[rest..].fill(edge);
                 for (row, line) in plane.chunks_exact_mut(pitch).enumerate() {
                     let y = (first + row) * down + py;
                     if y < windows.pad[0] || y - windows.pad[0] >= h || real.is_empty() {
-                        line.fill(0.0);
+                        line.fill(edge);
                         continue;
                     }
                     let source = &image[(y - windows.pad[0]) * w..][start as usize..w];
-                    line[..real.start].fill(0.0);
-                    line[real.end..].fill(0.0);
+                    line[..real.start].fill(edge);
+                    line[real.end..].fill(edge);
                     vectors::copy_every(across, source, &mut line[real.clone()]);
                 }
             }

@@ -12,7 +12,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, for_each_chunk, spans};
 use crate::kernels::conv::shape::ConvKernel;
 use crate::kernels::gemm::microkernel::{
-    Factors, PANEL, Packed, Packing, Strip, StripSums, WIDE, fetch, panels,
+    Factors, Floats, PANEL, Packed, Packing, Strip, StripSums, WIDE, fetch, panels,
 };
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
@@ -39,9 +39,8 @@ pub(crate) struct DirectConv {
     bias: Vec<[f32; PANEL]>,
 }
 
-/// Packs weights in panels, group by group.
-pub(crate) fn weight_panels(conv: &ConvKernel, weights: &[f32]) -> Vec<[f32; PANEL]> {
-    let (depth, channels) = (conv.depth(), conv.group_out());
+/// Packs weights of `depth` words a channel in panels, group by group.
+pub(crate) fn weight_panels(channels: usize, depth: usize, weights: &[f32]) -> Vec<[f32; PANEL]> {
     let groups = weights.par_chunks((channels * depth).max(1));
     groups.flat_map_iter(|group| panels(group, channels, depth)).collect()
 }
@@ -63,7 +62,7 @@ struct PixelRun {
 
 impl DirectConv {
     pub(crate) fn new(conv: &ConvKernel, weights: &[f32], bias: &[f32]) -> Self {
-        let weights = weight_panels(conv, weights);
+        let weights = weight_panels(conv.group_out(), conv.depth(), weights);
         Self { conv: conv.clone(), arch: instructions::arch(), weights, bias: bias_panels(conv, bias) }
     }
 
@@ -279,7 +278,7 @@ impl WithSimd for MultiplyPanel<'_, '_, '_> {
             let (packed, packing) = self.matrix;
             let pixels = Packed { packed, packing, slot, width: strip.width };
             let (weights, bias, ahead) = (self.weights, self.bias, Some(slot) == last);
-            let factors = Factors { weights, ahead, bias, pixels, strip: *strip };
+            let factors = Factors { arithmetic: Floats, weights, ahead, bias, pixels, strip: *strip };
             factors.product(simd, self.pieces.len() / self.spans.len(), &mut sums);
             for (sums, pieces) in sums.iter().zip(self.pieces.chunks_mut(self.spans.len())) {
                 let (mut at, range) = (0, strip.first..strip.first + strip.count);

@@ -280,7 +280,7 @@ impl WithSimd for StoreChannel<'_> {
         let line = std::mem::take(&mut self.line);
         let Some(planes) = &self.lines.planes else { return self.unfold(line) };
         for (image, line) in self.block.images.clone().zip(line.chunks_exact_mut(planes.len())) {
-            planes.fill(&self.conv.windows, self.plane_of(image), self.block.rows.start, line);
+            planes.fill(&self.conv.windows, self.plane_of(image), self.block.rows.start, 0.0, line);
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::conv::host::blocks::{PixelBlock, PixelSpan, for_each_chunk, spans};
 use crate::kernels::conv::host::direct::{DirectConv, TASK, bias_panels};
 use crate::kernels::conv::shape::ConvKernel;
-use crate::kernels::gemm::microkernel::{Factors, PANEL, Packed, Packing, Strip, StripSums, WIDE};
+use crate::kernels::gemm::microkernel::{Factors, Floats, PANEL, Packed, Packing, Strip, StripSums, WIDE};
 use crate::kernels::host::padded_rows::PaddedRows;
 use crate::kernels::host::scratch;
 use crate::kernels::host::vectors;
@@ -418,7 +418,8 @@ impl<const OUT: usize, const IN: usize> WithSimd for OutputTransform<'_, '_, '_,
                 let slot = index * IN * IN + point;
                 let pixels = Packed { packed, packing, slot, width: strip.width };
                 let bias = &[0.0; PANEL];
-                let factors = Factors { weights, ahead: index == 0, bias, pixels, strip: *strip };
+                let factors =
+                    Factors { arithmetic: Floats, weights, ahead: index == 0, bias, pixels, strip: *strip };
                 factors.product(simd, channels, products);
             }
             for channel in 0..channels {
