@@ -37,8 +37,8 @@ const HEADINGS: [Heading; 12] = [
     },
     Heading {
         title: "Budget",
-        common: &["keep_macs", "keep_params", "keep_bytes", "keep_latency", "max_drop", "protect"],
-        more: &["min_quality", "remove_below", "round_to", "max_cut", "min_channels", "inexact"],
+        common: &["keep_macs", "keep_params", "keep_latency", "max_drop", "protect"],
+        more: &["keep_bytes", "min_quality", "remove_below", "round_to", "max_cut", "min_channels", "inexact"],
     },
     Heading {
         title: "Criterion",
