@@ -179,9 +179,10 @@ fn a_pooling_keeps_its_scale_and_a_concatenation_covers_its_inputs() {
     let pool = nodes(model, "MaxPool").next().unwrap();
     let concat = nodes(model, "Concat").next().unwrap();
     assert_eq!(rounded(&pool.input[0]), rounded(&concat.input[0]), "before and behind the pooling");
-    let of = |name: &str| integer.scales[name.trim_end_matches(".dequantized")];
+    let scales = integer.scales();
+    let of = |name: &str| scales[name.trim_end_matches(".dequantized")];
     let [left, right] = [of(&concat.input[0]), of(&concat.input[1])];
-    let all = integer.scales[concat.output[0].as_str()];
+    let all = scales[concat.output[0].as_str()];
     assert_eq!((all.low, all.high), (left.low.min(right.low), left.high.max(right.high)));
 }
 

@@ -11,18 +11,21 @@ function facts(rows) {
   return el("dl", { class: "facts" }, shown.map(([what, value]) => [el("dt", {}, what), el("dd", {}, value)]));
 }
 
+// A number before and after, with a bar of what is left.
+function sizeBar(shown, [before, after], unit) {
+  const what = typeof shown === "string" ? shown : shown.textContent;
+  const share = Math.min(1, after / Math.max(1, before));
+  const fill = el("i", { style: `width:${(100 * share).toFixed(2)}%` });
+  const label = `${what}: ${grouped(after)} of ${grouped(before)}`;
+  return [
+    el("span", {}, shown),
+    el("span", {}, `${short(before, unit)} → ${short(after, unit)}`),
+    el("span", { class: "bar", role: "img", "aria-label": label, title: label }, fill),
+  ];
+}
+
 function smallerCard({ before, after }) {
-  const bar = (shown, key, unit) => {
-    const what = typeof shown === "string" ? shown : shown.textContent;
-    const share = after[key] / Math.max(1, before[key]);
-    const fill = el("i", { style: `width:${(100 * share).toFixed(2)}%` });
-    const label = `${what}: ${grouped(after[key])} of ${grouped(before[key])}`;
-    return [
-      el("span", {}, shown),
-      el("span", {}, `${short(before[key], unit)} → ${short(after[key], unit)}`),
-      el("span", { class: "bar", role: "img", "aria-label": label, title: label }, fill),
-    ];
-  };
+  const bar = (shown, key, unit) => sizeBar(shown, [before[key], after[key]], unit);
   return card("Smaller",
     el("p", { class: "figure" }, times(before.macs / after.macs), el("small", {}, "fewer ", term("MACs"))),
     el("div", { class: "bars" }, bar("MACs", "macs"), bar(term("parameters", "Parameters"), "params"), bar("File", "bytes", "B")),

@@ -47,6 +47,7 @@ function sectionsOfCut() {
   const sections = [["At a glance", glanceSection()]];
   if (PAGE.curve) sections.push(["Curve", curveSection(PAGE.curve)]);
   if (PAGE.trainings.length) sections.push(["Training", trainingSection(PAGE.trainings)]);
+  if (PAGE.quantization) sections.push(...quantizationSections(PAGE.quantization));
   if (PAGE.predictions) sections.push(["Predictions", predictionsSection(PAGE.predictions)]);
   if (!layers.length) return sections;
   const open = (layer) => {
@@ -72,6 +73,13 @@ function sectionsOfCut() {
 // The sections of a page of a training without a cut.
 const sectionsOfTraining = () => [["Training", trainingSection(PAGE.trainings)]];
 
+// The sections of a page of a quantization without a cut. The sensitivity of nodes belongs behind the cards.
+function sectionsOfQuantization() {
+  const sections = [["At a glance", quantizationGlance(PAGE.quantization)]];
+  if (PAGE.predictions) sections.push(["Predictions", predictionsSection(PAGE.predictions)]);
+  return [...sections, ...quantizationSections(PAGE.quantization)];
+}
+
 // The sections of a page of several cuts.
 function sectionsOfCuts() {
   const sections = cutsSections();
@@ -82,16 +90,20 @@ function sectionsOfCuts() {
 
 function start() {
   themeSwitch();
-  const { summary, layers, cuts, trainings } = PAGE;
+  const { summary, layers, cuts, trainings, quantization } = PAGE;
   const isTraining = !layers.length && trainings.length > 0;
   document.getElementById("title").textContent = PAGE.model;
+  const isQuantization = !layers.length && quantization !== null;
   if (isTraining) document.querySelector(".kind").textContent = "Training report";
-  document.getElementById("subtitle").textContent = isTraining
+  if (isQuantization) document.querySelector(".kind").textContent = "Quantization report";
+  document.getElementById("subtitle").textContent = isQuantization
+    ? [quantization.format, RUNTIMES[quantization.runtime] && `for ${RUNTIMES[quantization.runtime]}`, quantization.ranges && `with ranges by ${quantization.ranges}`].filter(Boolean).join(" ")
+    : isTraining
     ? `${counted(trainings[0].steps, "step", "steps")} in ${counted(trainings[0].seconds, "second", "seconds")}`
     : cuts
     ? `${counted(layers.length, "layer", "layers")}; ${counted(cuts.networks.length - 1, "pruned network", "pruned networks")} side by side`
     : `${counted(layers.length, "layer", "layers")}; ${grouped(summary.channels[1])} of ${grouped(summary.channels[0])} channels removed by ${summary.criterion}, ${summary.budget}`;
-  const sections = isTraining ? sectionsOfTraining() : cuts ? sectionsOfCuts() : sectionsOfCut();
+  const sections = isQuantization ? sectionsOfQuantization() : isTraining ? sectionsOfTraining() : cuts ? sectionsOfCuts() : sectionsOfCut();
   sections.push(["Reproduce", repeatSection()]);
   sections.push(["Glossary", glossarySection()]);
   document.getElementById("main").append(...sections.map(([, node]) => node), el("footer", { class: "quiet small" }, "Made by Secateur. This file is complete; it loads nothing from the network."));

@@ -6,9 +6,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use secateur::Error;
 use secateur::pipeline::{
-    CodedSize, Evaluation, FloatTrial, IntegerNetwork, IntegerOptions, Model, NumberFormat, Outcome,
-    PaletteBits, QualityLimit, RefusalReason, Repair, Runtime, Sensitivity, SharedNetwork, quantize as round,
-    quantize_within, share,
+    CodedSize, IntegerOptions, NumberFormat, Outcome, Page, PaletteBits, QualityLimit,
+    Quantized as QuantizedNetwork, RefusalReason, Repair, ReportOptions, Runtime, quantization_page,
+    quantize as round, quantize_within, render, share,
 };
 
 use crate::data::{Data, Judges};
@@ -44,52 +44,11 @@ impl Options<'_> {
     }
 }
 
-/// A network after its quantization.
+/// A network after its quantization, with its report page.
 #[pyclass(frozen, module = "secateur._secateur")]
 pub(crate) struct Quantized {
-    model: Model,
-    layers: Vec<String>,
-    kept: Vec<(String, &'static str)>,
-    integers: Option<Integers>,
-    coded: [CodedSize; 2],
-    evaluation: Option<Evaluation>,
-}
-
-/// What is known of integers alone.
-struct Integers {
-    ranges: String,
-    scales: std::collections::BTreeMap<String, secateur::pipeline::ActivationScale>,
-    sensitivity: Vec<Sensitivity>,
-    tried: Vec<FloatTrial>,
-}
-
-impl From<IntegerNetwork> for Quantized {
-    fn from(found: IntegerNetwork) -> Self {
-        let IntegerNetwork { integer, coded, evaluation, sensitivity, tried } = found;
-        let (ranges, scales) = (integer.ranges.to_string(), integer.scales);
-        Self {
-            model: integer.model,
-            layers: integer.layers,
-            kept: integer.kept,
-            integers: Some(Integers { ranges, scales, sensitivity, tried }),
-            coded,
-            evaluation: Some(evaluation),
-        }
-    }
-}
-
-impl From<SharedNetwork> for Quantized {
-    fn from(found: SharedNetwork) -> Self {
-        let SharedNetwork { shared, coded, evaluation } = found;
-        Self {
-            model: shared.model,
-            layers: shared.layers,
-            kept: shared.kept.into_iter().chain(shared.unrefitted).collect(),
-            integers: None,
-            coded,
-            evaluation,
-        }
-    }
+    found: QuantizedNetwork,
+    page: Page,
 }
 
 /// Quantizes a network, and judges it.
@@ -125,19 +84,22 @@ pub(crate) fn quantize(
         let images = calibration.as_ref();
         let device = device.open()?;
         let on = (&device, batch);
-        if let Some(bits) = palette {
-            let with = (images, integers.repair);
-            return Ok(Outcome::Done(share(&analyzed, bits, on, with, &metric, observer)?.into()));
-        }
-        let found = match limit {
-            Some(limit) => quantize_within(&analyzed, (&integers, limit), on, images, &metric, observer)?,
-            None => Outcome::Done(round(&analyzed, &integers, on, images, &metric, observer)?),
+        let found: QuantizedNetwork = match (palette, limit) {
+            (Some(bits), _) => {
+                share(&analyzed, bits, on, (images, integers.repair), &metric, observer)?.into()
+            }
+            (None, None) => round(&analyzed, &integers, on, images, &metric, observer)?.into(),
+            (None, Some(limit)) => {
+                match quantize_within(&analyzed, (&integers, limit), on, images, &metric, observer)? {
+                    Outcome::Done(found) => found.into(),
+                    Outcome::Refused(refusal) => return Ok(Outcome::Refused(refusal)),
+                    Outcome::Interrupted => return Ok(Outcome::Interrupted),
+                }
+            }
         };
-        Ok(match found {
-            Outcome::Done(found) => Outcome::Done(Quantized::from(found)),
-            Outcome::Refused(refusal) => Outcome::Refused(refusal),
-            Outcome::Interrupted => Outcome::Interrupted,
-        })
+        let options = ReportOptions::default();
+        let page = quantization_page(&found, &analyzed.model, images, &device, &options)?;
+        Ok(Outcome::Done(Quantized { found, page }))
     })?;
     match outcome {
         Outcome::Done(found) => Ok(found),
@@ -163,11 +125,17 @@ fn two_limits() -> Error {
 impl Quantized {
     /// Returns the quantized file's contents with all tensors inside.
     fn onnx<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &py.detach(|| self.model.to_bytes()))
+        PyBytes::new(py, &py.detach(|| self.found.model().to_bytes()))
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| self.model.save(&path)).or_raise(py)
+        py.detach(|| self.found.model().save(&path)).or_raise(py)
+    }
+
+    /// Writes the report page.
+    fn report(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let page = || render(&self.page);
+        py.detach(|| secateur::file::write_whole(&path, "write the report", page().as_bytes())).or_raise(py)
     }
 
     /// Returns what is known of the quantized network.
@@ -181,15 +149,15 @@ impl Quantized {
             fields.set_item("bits_per_weight", size.bits_per_weight())?;
             Ok(fields)
         };
-        let fields = PyDict::new(py);
-        fields.set_item("layers", &self.layers)?;
-        fields.set_item("kept", &self.kept)?;
-        fields.set_item("before", size(&self.coded[0])?)?;
-        fields.set_item("after", size(&self.coded[1])?)?;
-        fields.set_item("quality", self.evaluation.as_ref().map(|found| quality(py, found)).transpose()?)?;
-        let integers = self.integers.as_ref();
-        fields.set_item("ranges", integers.map(|found| found.ranges.as_str()))?;
-        fields.set_item("scales", integers.map(|found| plain(py, &found.scales)).transpose()?)?;
+        let (found, fields) = (&self.found, PyDict::new(py));
+        fields.set_item("layers", found.layers())?;
+        fields.set_item("kept", found.reasons().cloned().collect::<Vec<_>>())?;
+        fields.set_item("before", size(&found.coded()[0])?)?;
+        fields.set_item("after", size(&found.coded()[1])?)?;
+        fields.set_item("quality", found.evaluation().map(|found| quality(py, found)).transpose()?)?;
+        let integers = found.integers();
+        fields.set_item("ranges", integers.map(|found| found.integer.ranges.to_string()))?;
+        fields.set_item("scales", integers.map(|found| plain(py, &found.integer.scales())).transpose()?)?;
         fields.set_item("sensitivity", integers.map(|found| plain(py, &found.sensitivity)).transpose()?)?;
         fields.set_item("tried", integers.map(|found| plain(py, &found.tried)).transpose()?)?;
         Ok(fields)

@@ -13,12 +13,13 @@ use super::notices;
 use super::output::{Output, grouped};
 use super::output_guard::OutputGuard;
 use super::progress::{ANALYZING, LOADING, OPENING_DATA, Progress};
+use super::report::{WRITE_PAGE, command, write_page};
 use super::results::{judged_on, metric_json, metrics_json, print_metrics};
 use super::streams::OutputFile;
 use crate::error::Result;
 use crate::pipeline::{
-    Agreement, CodedSize, Evaluation, FloatTrial, IntegerNetwork, Network, Outcome, PaletteBits,
-    QualityLimit, Repair, Sensitivity, SharedNetwork, quantize, quantize_within, share,
+    Agreement, CodedSize, Network, Outcome, PaletteBits, QualityLimit, Quantized, Repair, ReportOptions,
+    Sensitivity, quantization_page, quantize, quantize_within, share,
 };
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,12 @@ pub(super) struct Args {
     judge: JudgeArgs,
     #[command(flatten)]
     metric: MetricArgs,
+    /// Also write an HTML report.
+    ///
+    /// The report shows the sizes and the quality before and after, the range and the histogram of each activation or
+    /// the codebook of each layer, and the layers that stay in float.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Quantize although the preprocessing is certainly wrong.
     #[arg(long)]
     force: bool,
@@ -77,7 +84,8 @@ enum WeightRepair {
 pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answer> {
     let model = output.busy(LOADING, || args.data.load(&args.model))?;
     args.output.check_single(&model)?;
-    OutputGuard::default().model(&model).data(&args.data).write_model(&model, args.output.path())?;
+    let guard = OutputGuard::default().model(&model).data(&args.data);
+    guard.write_model(&model, args.output.path())?.write(&args.report, WRITE_PAGE)?;
     let network = output.busy(ANALYZING, || Network::from_file(model, false))?;
     let repair = match args.repair {
         Some(WeightRepair::None) => Repair::None,
@@ -90,25 +98,13 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     let mut progress = Progress::new(output);
     let on = (&device, args.batch);
     let with = calibration.as_ref();
-    let found = match args.palette {
-        Some(bits) => {
-            let SharedNetwork { shared, coded, evaluation } =
-                share(&network, bits, on, (with, repair), &metric, &mut progress)?;
-            shared.model.save(args.output.path())?;
-            let kept = shared.kept.into_iter().chain(shared.unrefitted).collect();
-            let layers = shared.layers.len();
-            Found { layers, kept, ranges: None, coded, evaluation, sensitivity: vec![], tried: vec![] }
-        }
-        None => {
-            let options = args.integers.options(repair);
-            let outcome = match args.limit() {
-                Some(limit) => {
-                    quantize_within(&network, (&options, limit), on, with, &metric, &mut progress)?
-                }
-                None => Outcome::Done(quantize(&network, &options, on, with, &metric, &mut progress)?),
-            };
-            let found = match outcome {
-                Outcome::Done(found) => found,
+    let options = args.integers.options(repair);
+    let found: Quantized = match (args.palette, args.limit()) {
+        (Some(bits), _) => share(&network, bits, on, (with, repair), &metric, &mut progress)?.into(),
+        (None, None) => quantize(&network, &options, on, with, &metric, &mut progress)?.into(),
+        (None, Some(limit)) => {
+            match quantize_within(&network, (&options, limit), on, with, &metric, &mut progress)? {
+                Outcome::Done(found) => found.into(),
                 Outcome::Refused(refusal) => {
                     drop(progress);
                     output.note(notices::refusal(&refusal));
@@ -116,18 +112,26 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
                     return Ok(Answer::No);
                 }
                 Outcome::Interrupted => return Ok(Answer::No),
-            };
-            let IntegerNetwork { integer, coded, evaluation, sensitivity, tried } = found;
-            integer.model.save(args.output.path())?;
-            let (layers, ranges) = (integer.layers.len(), Some(integer.ranges.to_string()));
-            let (kept, evaluation) = (integer.kept, Some(evaluation));
-            Found { layers, kept, ranges, coded, evaluation, sensitivity, tried }
+            }
         }
     };
+    found.model().save(args.output.path())?;
+    if let Some(path) = &args.report {
+        let options = ReportOptions {
+            command: Some(command()),
+            class_names: args.data.class_names()?,
+            settings: global.settings(),
+            ..ReportOptions::default()
+        };
+        let mut page = quantization_page(&found, &network.model, with, &device, &options)?;
+        write_page(Some(&mut page), path)?;
+    }
     drop(progress);
     print(&found, output);
-    print_sensitivity(&found.sensitivity, output);
-    if let Some(evaluation) = &found.evaluation {
+    if let Some(found) = found.integers() {
+        print_sensitivity(&found.sensitivity, output);
+    }
+    if let Some(evaluation) = found.evaluation() {
         print_metrics(evaluation, output);
     }
     if let Some(calibration) = &calibration {
@@ -138,20 +142,6 @@ pub(super) fn run(args: &Args, global: &Global, output: &Output) -> Result<Answe
     Ok(Answer::Yes)
 }
 
-/// A quantized network, in either form.
-struct Found {
-    /// The number of quantized layers.
-    layers: usize,
-    /// Layers that stay as they are or were not refitted, with the reason.
-    kept: Vec<(String, &'static str)>,
-    /// The method that chose the ranges of activations.
-    ranges: Option<String>,
-    coded: [CodedSize; 2],
-    evaluation: Option<Evaluation>,
-    sensitivity: Vec<Sensitivity>,
-    tried: Vec<FloatTrial>,
-}
-
 impl Args {
     fn limit(&self) -> Option<QualityLimit> {
         self.max_drop.map(QualityLimit::Drop).or(self.min_quality.map(QualityLimit::Quality))
@@ -159,9 +149,9 @@ impl Args {
 }
 
 /// Prints the sizes before and after, and the layers that keep their weights.
-fn print(found: &Found, output: &Output) {
+fn print(found: &Quantized, output: &Output) {
     const NAMED: usize = 5;
-    let [before, after] = &found.coded;
+    let [before, after] = found.coded();
     output.line(format!("{:<12} {:>14} {:>14} {:>8}", "", "before", "after", "kept"));
     let sizes: [(&str, fn(&CodedSize) -> u64); 3] =
         [("bytes", |size| size.file), ("coded bytes", CodedSize::bytes), ("gzip bytes", |size| size.gzip)];
@@ -170,12 +160,12 @@ fn print(found: &Found, output: &Output) {
         let share = 100.0 * after as f64 / before.max(1) as f64;
         output.line(format!("{what:<12} {:>14} {:>14} {share:>6.1} %", grouped(before), grouped(after)));
     }
-    let all = found.layers + found.kept.len();
-    output.line(format!("quantized    {} of {all} layers", found.layers));
-    if let Some(ranges) = &found.ranges {
-        output.line(format!("ranges       {ranges}"));
+    let layers = found.layers().len();
+    output.line(format!("quantized    {layers} of {} layers", layers + found.kept().len()));
+    if let Some(found) = found.integers() {
+        output.line(format!("ranges       {}", found.integer.ranges));
     }
-    for (layer, reason) in found.kept.iter().take(NAMED) {
+    for (layer, reason) in found.reasons().take(NAMED) {
         output.note(format!("{layer} {reason}"));
     }
 }
@@ -205,22 +195,24 @@ fn sizes(size: &CodedSize) -> Value {
     })
 }
 
-fn result(args: &Args, found: &Found) -> Value {
-    let evaluation = found.evaluation.as_ref();
+fn result(args: &Args, found: &Quantized) -> Value {
+    let evaluation = found.evaluation();
     let agreement = evaluation.and_then(|found| found.agreement.as_ref());
     let top1 = evaluation.and_then(|found| {
         Some(json!({ "before": found.reference_accuracy.top1()?, "after": found.accuracy.top1()? }))
     });
-    let integers = args.palette.is_none();
+    let (integers, [before, after]) = (found.integers(), found.coded());
     json!({
-        "before": sizes(&found.coded[0]), "after": sizes(&found.coded[1]),
+        "before": sizes(before), "after": sizes(after),
         "palette": args.palette.map(|bits| bits.to_string()),
-        "for": integers.then(|| args.integers.runtime.to_string()),
-        "ranges": found.ranges,
-        "layers_quantized": found.layers, "layers_in_float": found.kept.len(), "top1": top1,
+        "for": integers.map(|found| found.integer.runtime.to_string()),
+        "ranges": integers.map(|found| found.integer.ranges.to_string()),
+        "layers_quantized": found.layers().len(), "layers_in_float": found.kept().len(), "top1": top1,
         "agreement": agreement.and_then(Agreement::agreement),
         "snr_db": agreement.map(Agreement::snr_db),
         "metric": metric_json(evaluation.and_then(|found| found.metric.as_ref())),
-        "metrics": metrics_json(evaluation), "sensitivity": found.sensitivity, "tried": found.tried, "out": args.output.path(),
+        "metrics": metrics_json(evaluation),
+        "sensitivity": integers.map_or(&[][..], |found| &found.sensitivity),
+        "tried": integers.map_or(&[][..], |found| &found.tried), "out": args.output.path(),
     })
 }

@@ -111,7 +111,7 @@ impl Search<'_> {
             let (model, path) = (repaired.apply(&network.model)?, &network.model.path);
             let small = written(model, network.is_inexact(), &removed, path)?;
             let with = ((*device, self.batch), self.calibration);
-            let mut model = reformatted(format, &small, with, observer)?.model;
+            let mut model = reformatted(format, &small, with, observer)?.into_model();
             model.bytes = model.to_bytes().len() as u64;
             if model.bytes <= self.most {
                 return Ok(Some(Tried { keep, format: format.clone(), repaired, model }));

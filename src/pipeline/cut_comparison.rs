@@ -1,7 +1,5 @@
 //! Several cuts of one network side by side: cost, quality, latency, and widths.
 
-use std::path::Path;
-
 use super::calibration::Calibration;
 use super::data_notices::notice_calibration;
 use super::evaluation::evaluate_against;
@@ -10,6 +8,7 @@ use super::metric::MetricOptions;
 use super::network::{Network, cost};
 use super::quality_curve::{self, against_macs, front, on_page};
 use super::report_builder::{ReportOptions, quality};
+use super::report_rows;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
 use crate::error::{Error, Result};
@@ -36,7 +35,7 @@ pub fn compare_cuts(
     options: &ReportOptions,
     observer: &mut dyn Observer,
 ) -> Result<Page> {
-    let mut page = Page { model: file_name(&original.model.path), ..Page::default() };
+    let mut page = Page { model: report_rows::title(&original.model), ..Page::default() };
     page.layers = network::sections(&original.graph, &original.channels.facts);
     page.drawing = Some(drawing::drawn(&original.graph, &original.channels.facts, &page.layers));
     page.summary.before = original.cost();
@@ -62,7 +61,7 @@ pub fn compare_cuts(
             })
             .transpose()?;
         networks.push(CutColumn {
-            name: file_name(&model.path),
+            name: report_rows::title(model),
             cost: cost(&channels, model.bytes),
             quality: calibration.zip(found).map(|(of, found)| quality(of, &found)),
             widths,
@@ -77,10 +76,6 @@ pub fn compare_cuts(
     page.repeat = repeat(original, pruned, device, (calibration, options));
     page.cuts = Some(cuts);
     Ok(page)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Checks that most layers of a network and of the original have common names, and that none of these is wider.
@@ -169,18 +164,10 @@ fn repeat(
     device: &Device,
     (calibration, options): (Option<&Calibration>, &ReportOptions),
 ) -> Vec<Repeat> {
-    let line = |what: &str, value: String| Repeat { what: what.to_owned(), value };
-    let model = |model: &Model| format!("{}, SHA-256 {}", model.path.display(), model.sha256);
-    let mut lines = vec![line("Secateur", env!("CARGO_PKG_VERSION").to_owned())];
-    lines.extend(options.command.iter().map(|command| line("Command", command.clone())));
-    let setting = |(name, value, origin): &(String, String, String)| {
-        line(&format!("Option {name}"), format!("{value} ({origin})"))
-    };
-    lines.extend(options.settings.iter().map(setting));
-    lines.push(line("Model", model(&original.model)));
-    lines.extend(pruned.iter().map(|small| line("Smaller model", model(small))));
-    lines.extend(calibration.map(|of| line("Images", of.origin.data.clone())));
-    let who = device.describe();
-    lines.push(line("Device", format!("{} ({}, {})", who.name, who.backend, who.driver)));
+    let mut lines = report_rows::program(options);
+    lines.push(report_rows::file("Model", &original.model));
+    lines.extend(pruned.iter().map(|small| report_rows::file("Smaller model", small)));
+    lines.extend(calibration.map(|of| report_rows::repeat("Images", &of.origin.data)));
+    lines.push(report_rows::device(device));
     lines
 }

@@ -411,7 +411,11 @@ impl Work<'_> {
         if let (Some(format), Some(calibration)) = (&format, calibration) {
             let found = judge(&small, calibration, observer)?;
             let made = reformatted(format, &small, ((device, batch), calibration), observer)?;
-            (small, unquantized, quantized_layers) = (made.model, Some(found), made.layers);
+            if let (Some(page), Some(form)) = (&mut page, made.form()) {
+                page.quantized(form, &small)?;
+            }
+            (unquantized, quantized_layers) = (Some(found), made.layers());
+            small = made.into_model();
         }
         let small_graph = Graph::shapes_only(&small)?;
         let small_channels = Channels::of(&small_graph)?;

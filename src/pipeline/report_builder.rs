@@ -11,9 +11,12 @@ use super::metric::MetricResult;
 use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ProfileOptions, pass};
+use super::quantized::Form;
 use super::quality_curve::{self, measured, on_page};
 use super::quality_limit::QualityLimit;
 use super::report_predictions::changes;
+use super::report_quantization::{section, settings};
+use super::report_rows;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
@@ -26,10 +29,11 @@ use crate::graph::Graph;
 use crate::observer::Observer;
 use crate::onnx::Model;
 use crate::prune::{Channels, Counted, Cut, Needs, Proof, Stamp};
+use crate::quantize::coding::coded_size;
 use crate::repair::Repair;
 use crate::report::pictures::DrawnMaps;
 use crate::report::{
-    MetricRow, Num, Page, Quality, Repeat, SearchCurve, SearchPoint, Speed, drawing, inputs, network,
+    MetricRow, Num, Page, Quality, SearchCurve, SearchPoint, Speed, drawing, inputs, network,
     pictures,
 };
 use crate::stats::{Distances, GramKind, Profile};
@@ -111,6 +115,24 @@ pub(super) fn quality(calibration: &Calibration, found: &Evaluation) -> Quality 
     }
 }
 
+/// Fills in the quality of both networks' outputs, and the predictions that changed.
+pub(super) fn judge(
+    page: &mut Page,
+    calibration: &Calibration,
+    class_names: &[String],
+    found: &Evaluation,
+) -> Result<()> {
+    page.summary.quality = Some(quality(calibration, found));
+    let judge = &calibration.judge;
+    let names = match class_names {
+        [] => judge.class_names().unwrap_or_default(),
+        listed => listed,
+    };
+    let changes = found.predictions.as_ref().map(|predictions| changes(predictions, judge, names));
+    page.predictions = changes.transpose()?;
+    Ok(())
+}
+
 /// Returns the row of a metric.
 pub(super) fn row(metric: &MetricResult) -> MetricRow {
     let finite = |v: f64| Some(v).filter(|v| v.is_finite());
@@ -147,8 +169,7 @@ impl ReportBuilder {
         options: &ReportOptions,
     ) -> Self {
         let Network { model, graph, channels, .. } = of;
-        let name = model.path.file_name().unwrap_or(model.path.as_os_str());
-        let mut page = Page { model: name.to_string_lossy().into_owned(), ..Page::default() };
+        let mut page = Page { model: report_rows::title(model), ..Page::default() };
         page.columns = network::columns();
         page.layers = network::described(graph, channels, cut, removed, seen);
         page.drawing = Some(drawing::drawn(graph, &channels.facts, &page.layers));
@@ -164,14 +185,8 @@ impl ReportBuilder {
         let (seconds, batch, class_names) = (options.seconds, options.batch, options.class_names.clone());
         let maps = DrawnMaps::default();
         let mut builder = Self { page, seconds, batch, class_names, maps, images: None };
-        builder.repeat("Secateur", env!("CARGO_PKG_VERSION"));
-        if let Some(command) = &options.command {
-            builder.repeat("Command", command);
-        }
-        for (name, value, origin) in &options.settings {
-            builder.repeat(format!("Option {name}"), format!("{value} ({origin})"));
-        }
-        builder.repeat("Model", format!("{}, SHA-256 {}", model.path.display(), model.sha256));
+        builder.page.repeat = report_rows::program(options);
+        builder.page.repeat.push(report_rows::file("Model", model));
         builder.repeat("Criterion", &cut.criterion);
         builder.repeat("Budget", &cut.budget);
         if seen.header.images > 0 {
@@ -223,7 +238,7 @@ impl ReportBuilder {
         let graph = Graph::shapes_only(small)?;
         let channels = Channels::of(&graph)?;
         self.page.summary.after = cost(&channels, small.bytes);
-        self.repeat("Smaller model", format!("{}, SHA-256 {}", small.path.display(), small.sha256));
+        self.page.repeat.push(report_rows::file("Smaller model", small));
         if let Some(drawing) = &mut self.page.drawing {
             drawing.shrunk(&graph, &channels.facts);
         }
@@ -260,15 +275,7 @@ impl ReportBuilder {
 
     /// Fills in the quality of both networks' outputs, and the predictions that changed.
     pub(super) fn judged(&mut self, calibration: &Calibration, found: &Evaluation) -> Result<()> {
-        self.page.summary.quality = Some(quality(calibration, found));
-        let judge = &calibration.judge;
-        let names = match self.class_names.as_slice() {
-            [] => judge.class_names().unwrap_or_default(),
-            listed => listed,
-        };
-        let changes = found.predictions.as_ref().map(|predictions| changes(predictions, judge, names));
-        self.page.predictions = changes.transpose()?;
-        Ok(())
+        judge(&mut self.page, calibration, &self.class_names, found)
     }
 
     /// Fills in the networks that were evaluated in a search by a metric.
@@ -308,6 +315,14 @@ impl ReportBuilder {
             floor,
             sweep: false,
         });
+    }
+
+    /// Fills in the quantization of the pruned network.
+    pub(super) fn quantized(&mut self, form: Form<'_>, before: &Model) -> Result<()> {
+        let section = section(form, &[coded_size(before)?, coded_size(form.model())?])?;
+        self.page.repeat.extend(settings(&section));
+        self.page.quantization = Some(section);
+        Ok(())
     }
 
     /// Fills in the repair, the seed of the scores, and the confidence of the cut.
@@ -374,14 +389,13 @@ impl ReportBuilder {
 
     /// Adds the device, and returns the page.
     pub(super) fn finish(mut self, device: &Device) -> Page {
-        let who = device.describe();
-        self.repeat("Device", format!("{} ({}, {})", who.name, who.backend, who.driver));
+        self.page.repeat.push(report_rows::device(device));
         (self.page.images, self.page.maps) = (self.maps.images, self.maps.maps);
         self.page
     }
 
     /// Adds a line to what is needed to repeat the work.
     fn repeat(&mut self, what: impl Into<String>, value: impl Into<String>) {
-        self.page.repeat.push(Repeat { what: what.into(), value: value.into() });
+        self.page.repeat.push(report_rows::repeat(what, value));
     }
 }

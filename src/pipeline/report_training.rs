@@ -4,6 +4,7 @@ use super::calibration::Calibration;
 use super::evaluation::Evaluation;
 use super::finetuning::Finetuned;
 use super::report_builder::{ReportOptions, row};
+use super::report_rows::{self, repeat};
 use super::training_record::{Round, TrainingPoint, TrainingRecord};
 use crate::error::Result;
 use crate::exec::devices::Device;
@@ -33,25 +34,14 @@ pub fn training_page(
     device: &Device,
     options: &ReportOptions,
 ) -> Result<Page> {
-    let name = network.path.file_name().unwrap_or(network.path.as_os_str());
-    let mut page = Page { model: name.to_string_lossy().into_owned(), ..Page::default() };
-    page.preprocessing = Some(calibration.fit.describe()?);
-    let described = |model: &Model| format!("{}, SHA-256 {}", model.path.display(), model.sha256);
-    let settings = options.settings.iter();
-    let who = device.describe();
-    let mut rows = vec![("Secateur".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
-    rows.extend(options.command.iter().map(|command| ("Command".to_owned(), command.clone())));
-    rows.extend(
-        settings.map(|(name, value, origin)| (format!("Option {name}"), format!("{value} ({origin})"))),
-    );
-    rows.push(("Model".to_owned(), described(network)));
-    rows.extend(teacher.map(|teacher| ("Teacher".to_owned(), described(teacher))));
-    rows.push(("Trained model".to_owned(), format!("SHA-256 {}", trained.model.sha256)));
-    let images = calibration.fit.len();
-    rows.push(("Images".to_owned(), format!("{images} ({})", calibration.origin.data)));
-    rows.extend(page.preprocessing.iter().map(|text| ("Preprocessing".to_owned(), text.clone())));
-    rows.push(("Device".to_owned(), format!("{} ({}, {})", who.name, who.backend, who.driver)));
-    page.repeat = rows.into_iter().map(|(what, value)| Repeat { what, value }).collect();
+    let mut page = Page { model: report_rows::title(network), ..Page::default() };
+    let mut rows = report_rows::program(options);
+    rows.push(report_rows::file("Model", network));
+    rows.extend(teacher.map(|teacher| report_rows::file("Teacher", teacher)));
+    rows.push(repeat("Trained model", format!("SHA-256 {}", trained.model.sha256)));
+    rows.extend(report_rows::images(calibration)?);
+    rows.push(report_rows::device(device));
+    (page.repeat, page.preprocessing) = (rows, Some(calibration.fit.describe()?));
     let only = Round {
         budget: String::new(),
         untrained: Some(trained.before.clone()),
@@ -114,5 +104,5 @@ fn repeated(trainings: &[&TrainingRecord]) -> Vec<Repeat> {
     ];
     rows.extend(training.penalty.map(|rule| ("Penalty", rule.to_string())));
     rows.extend(training.train_bn.then(|| ("BatchNormalization", "statistics of each batch".to_owned())));
-    rows.into_iter().map(|(what, value)| Repeat { what: what.to_owned(), value }).collect()
+    rows.into_iter().map(|(what, value)| repeat(what, value)).collect()
 }

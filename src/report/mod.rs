@@ -14,6 +14,7 @@ mod page;
 mod parts;
 pub mod pictures;
 mod predictions;
+mod quantization;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -28,12 +29,15 @@ pub use parts::{
     SearchCurve, SearchPoint, Sheet, Speed,
 };
 pub use predictions::{ChangeCounts, ChangedImage, ClassRow, ConfusedPair, PredictionChanges};
+pub use quantization::{
+    QuantizationSection, QuantizedLayer, SizeRow, TensorRange, quantized_layers, size_rows, tensor_range,
+};
 pub use training::{LossPoint, LossText, TrainingSection};
 
 const DOCUMENT: &str = include_str!("../../assets/report/page.html");
 const STYLE: &str = include_str!("../../assets/report/page.css");
 /// The scripts in order; they share one scope.
-const SCRIPTS: [&str; 16] = [
+const SCRIPTS: [&str; 17] = [
     include_str!("../../assets/report/dom.js"),
     include_str!("../../assets/report/glossary.js"),
     include_str!("../../assets/report/export.js"),
@@ -43,6 +47,7 @@ const SCRIPTS: [&str; 16] = [
     include_str!("../../assets/report/table.js"),
     include_str!("../../assets/report/curve.js"),
     include_str!("../../assets/report/training.js"),
+    include_str!("../../assets/report/quantization.js"),
     include_str!("../../assets/report/viewport.js"),
     include_str!("../../assets/report/drawing.js"),
     include_str!("../../assets/report/predictions.js"),

@@ -9,6 +9,7 @@ use super::parts::{
     Speed,
 };
 use super::predictions::PredictionChanges;
+use super::quantization::QuantizationSection;
 use super::training::TrainingSection;
 use crate::prune::{Proof, Stamp};
 
@@ -23,6 +24,8 @@ pub struct Page {
     pub curve: Option<SearchCurve>,
     /// Trainings of the pruned network in order: one for each round.
     pub trainings: Vec<TrainingSection>,
+    /// Quantization of the network, of the original or after the cut.
+    pub quantization: Option<QuantizationSection>,
     /// Several cuts side by side, in place of one.
     pub cuts: Option<Cuts>,
     /// Predictions of a classifier that changed.

@@ -66,10 +66,32 @@ pub struct Integer {
     pub layers: Vec<String>,
     /// The layers that stay in float, with the reason.
     pub kept: Vec<(String, &'static str)>,
+    /// The runtime whose conventions apply.
+    pub runtime: Runtime,
     /// The method that chose the ranges.
     pub ranges: RangeMethod,
-    /// The scale of each quantized tensor, by its name.
-    pub scales: BTreeMap<String, ActivationScale>,
+    /// The activations that are rounded, in the order of the graph.
+    pub tensors: Vec<RoundedTensor>,
+}
+
+/// An activation that is rounded to integers.
+#[derive(Clone, Debug)]
+pub struct RoundedTensor {
+    /// The name of the tensor.
+    pub name: String,
+    /// The operator that computes it; `None` for an input of the network.
+    pub op: Option<String>,
+    /// The scale and the range.
+    pub scale: ActivationScale,
+    /// The values before they are rounded.
+    pub values: ValueHistogram,
+}
+
+impl Integer {
+    /// Returns the scale of each rounded activation, by its name.
+    pub fn scales(&self) -> BTreeMap<&str, ActivationScale> {
+        self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.scale)).collect()
+    }
 }
 
 impl Quantizable {
@@ -175,26 +197,34 @@ impl Quantizable {
         histograms: &BTreeMap<ValueId, ValueHistogram>,
         ranges: RangeMethod,
     ) -> Result<Integer> {
-        let of = |value| {
-            let slope = self.placement.slopes.get(&value).copied();
-            scales::of_histogram(
-                &self.placement.histogram(value, histograms),
-                slope,
-                (ranges, self.runtime.grid()),
-            )
-        };
-        let scales = self.placement.values.iter().map(|&value| {
+        let tensors = self.placement.values.iter().map(|&value| {
             let named = |e: Error| e.node(self.graph.name(value)).file(&self.graph.path);
-            Ok((value, of(value).map_err(named)?))
+            Ok((value, self.rounded(value, histograms, ranges).map_err(named)?))
         });
-        let scales: BTreeMap<ValueId, ActivationScale> = scales.collect::<Result<_>>()?;
+        let tensors: Vec<(ValueId, RoundedTensor)> = tensors.collect::<Result<_>>()?;
+        let scales = tensors.iter().map(|(value, tensor)| (*value, tensor.scale)).collect();
         let model = insert::insert(self, &scales)?;
         Ok(Integer {
             model: reread(model, &self.model.path)?,
             layers: self.placement.layers.iter().map(|layer| layer.name.clone()).collect(),
             kept: self.placement.kept.clone(),
+            runtime: self.runtime,
             ranges,
-            scales: scales.iter().map(|(&v, &scale)| (self.graph.name(v).to_owned(), scale)).collect(),
+            tensors: tensors.into_iter().map(|(_, tensor)| tensor).collect(),
         })
+    }
+
+    /// Chooses the scale of an activation.
+    fn rounded(
+        &self,
+        value: ValueId,
+        histograms: &BTreeMap<ValueId, ValueHistogram>,
+        ranges: RangeMethod,
+    ) -> Result<RoundedTensor> {
+        let values = self.placement.histogram(value, histograms);
+        let slope = self.placement.slopes.get(&value).copied();
+        let scale = scales::of_histogram(&values, slope, (ranges, self.runtime.grid()))?;
+        let op = self.graph.values[value].producer.map(|node| self.graph.nodes[node].op_type.clone());
+        Ok(RoundedTensor { name: self.graph.name(value).to_owned(), op, scale, values })
     }
 }

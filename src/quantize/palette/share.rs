@@ -28,6 +28,8 @@ pub struct Shared {
     pub kept: Vec<(String, &'static str)>,
     /// The layers with shared weights that were not refitted, with the reason.
     pub unrefitted: Vec<(String, &'static str)>,
+    /// The bits of an index.
+    pub bits: PaletteBits,
 }
 
 /// The bytes that nodes and names of a layer's shared weights take in a file.
@@ -74,7 +76,7 @@ pub fn share_weights(
     };
     let names: BTreeSet<String> = weights.keys().map(|&value| graph.name(value).to_owned()).collect();
     let model = reread(write(&changed, &names, bits)?, &model.path)?;
-    Ok(Shared { model, layers: found, kept, unrefitted })
+    Ok(Shared { model, layers: found, kept, unrefitted, bits })
 }
 
 /// Returns the weights to share, their layers, and the layers whose weights stay, with the reason.
