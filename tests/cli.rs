@@ -60,6 +60,28 @@ fn inspect_counts_layers_and_coupled_channels() {
 }
 
 #[test]
+fn quantize_writes_a_page_and_never_over_its_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, html) = (folder.path().join("shared.onnx"), folder.path().join("page.html"));
+    let quantize = |report: &Path| {
+        let mut command = secateur();
+        command.args(["quantize", &demo_network(), "--palette", "4bit", "-o"]).arg(&out);
+        json(command.arg("--report").arg(report))
+    };
+    let (code, answer) = quantize(&html);
+    assert_eq!(code, 0, "{answer}");
+    let shown = page(&html);
+    assert_eq!(shown["quantization"]["sizes"][0]["bytes"][1], answer["after"]["bytes"]);
+    let repeat = shown["repeat"].as_array().unwrap();
+    let of = |name: &str| repeat.iter().find(|row| row["what"] == name).map(|row| row["value"].clone());
+    assert!(of("Command").unwrap().as_str().unwrap().contains("--palette 4bit"));
+    assert_eq!(of("Option palette").unwrap(), "4bit (command line)");
+    assert_eq!((of("Numbers").unwrap(), of("Images")), ("palette of 4 bits".into(), None));
+    let (code, answer) = quantize(&out);
+    assert!(code == 2 && answer["error"]["message"].as_str().unwrap().contains("one file"), "{answer}");
+}
+
+#[test]
 fn prune_writes_a_proved_network_and_eval_reads_it() {
     let folder = tempfile::tempdir().unwrap();
     let (images, small) = (folder.path().join("images.npz"), folder.path().join("small.onnx"));

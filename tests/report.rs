@@ -10,11 +10,13 @@ use secateur::graph::Graph;
 use secateur::graph::facts::Facts;
 use secateur::onnx::Model;
 use secateur::pipeline::{
-    Budget, Calibration, Evidence, Network, Origin, Outcome, PlanOptions, PruneOptions, Pruned, Repair,
-    ReportOptions, Silent, Target, compare_cuts, demo, prune,
+    Budget, Calibration, Evidence, IntegerOptions, MetricOptions, Network, Origin, Outcome, PaletteBits,
+    PlanOptions, PruneOptions, Pruned, Quantized, RangeMethod, Repair, ReportOptions, Runtime, Silent,
+    Target, compare_cuts, demo, prune, quantization_page, quantize, share,
 };
 use secateur::report::drawing::{BoxKind, Drawing, drawn};
 use secateur::report::network::sections;
+use secateur::report::{Num, Page};
 
 #[path = "common/builder.rs"]
 #[allow(dead_code)] // blocks that other tests use
@@ -219,4 +221,107 @@ fn cuts_stand_side_by_side() {
     assert!(found.rounds.is_none() && found.untimed.is_some() && page.curve.is_none());
     let network = Network::from_model(network.model).unwrap();
     assert_eq!(found.networks[0].cost, network.cost());
+}
+
+fn integers(float: Vec<String>) -> IntegerOptions {
+    let ranges = Some(RangeMethod::Percentile(99.0));
+    IntegerOptions { runtime: Runtime::Ort, ranges, repair: Repair::None, float }
+}
+
+fn page_of(found: &Quantized, calibration: Option<&Calibration>) -> Page {
+    let (network, options) = (demo::network().unwrap(), ReportOptions::default());
+    quantization_page(found, &network.model, calibration, &Device::Cpu, &options).unwrap()
+}
+
+#[test]
+fn a_page_of_integers_has_sizes_quality_ranges_and_layers() {
+    let (network, calibration) = (demo::network().unwrap(), demo::calibration().unwrap());
+    let whole = secateur::quantize::integer::Quantizable::new(&network.model, &integers(vec![])).unwrap();
+    let first = whole.layers().next().unwrap().to_owned();
+    let options = integers(vec![first.clone()]);
+    let on = (&Device::Cpu, None);
+    let images = Some(&calibration);
+    let found = quantize(&network, &options, on, images, &MetricOptions::default(), &mut Silent).unwrap();
+    let found = Quantized::from(found);
+    let page = page_of(&found, images);
+    let quality = page.summary.quality.unwrap();
+    assert_eq!(quality.agreement, found.evaluation().unwrap().agreement.as_ref().unwrap().agreement());
+    assert!(page.predictions.is_some() && page.layers.is_empty());
+
+    let shown = page.quantization.unwrap();
+    let coded = found.coded();
+    assert_eq!(shown.sizes[0].bytes, [network.model.bytes, found.model().bytes]);
+    assert_eq!(shown.sizes[2].bytes, [coded[0].bytes(), coded[1].bytes()]);
+    let tensors = &found.integers().unwrap().integer.tensors;
+    assert_eq!(shown.tensors.len(), tensors.len());
+    assert_eq!(shown.tensors[0].op, None, "the input comes first");
+    for (shown, tensor) in shown.tensors.iter().zip(tensors) {
+        let total: f64 = shown.counts.iter().map(|count| count.0).sum();
+        let all = tensor.values.total() as f64;
+        assert!((total / all - 1.0).abs() < 1e-9, "{}: {total} of {all} values", shown.name);
+        assert!(shown.ends[0].0 <= shown.range[0].0 && shown.ends[1].0 >= shown.range[1].0);
+        let [low, high] = shown.range.map(|end| end.0);
+        assert!((shown.scale.0 * 255.0 / (high - low) - 1.0).abs() < 1e-6);
+        // 1 % is left out, of which values at the edge of a bin are a part.
+        assert!(shown.outside.0 < 0.02, "{}: {}", shown.name, shown.outside.0);
+    }
+    assert!(shown.tensors.iter().any(|tensor| tensor.outside.0 > 0.005));
+
+    let of = |name: &str| shown.layers.iter().find(|layer| layer.name == name).unwrap();
+    assert_eq!((of(&first).bits, of(&first).reason.as_deref()), (None, Some("stays in float, as asked")));
+    for name in found.layers() {
+        let (layer, tensor) = (of(name), found.model().graph());
+        let node = tensor.node.iter().find(|node| node.name() == name).unwrap();
+        let stored = format!("{}.scale", node.input[1]);
+        let stored = tensor.initializer.iter().find(|tensor| tensor.name() == stored).unwrap();
+        let scales = secateur::onnx::tensor::decode(stored).unwrap().to_f64();
+        // Channels of zeros have the scale 1, which says nothing.
+        let scales: Vec<f64> = scales.into_iter().filter(|&scale| scale != 1.0).collect();
+        let ends =
+            [scales.iter().copied().fold(f64::MAX, f64::min), scales.iter().copied().fold(0.0, f64::max)];
+        assert_eq!((layer.bits, layer.reason.as_deref()), (Some(8), None), "{name}");
+        assert_eq!(layer.scales, Some((scales.len(), ends.map(Num))), "{name}");
+    }
+}
+
+#[test]
+fn a_page_of_shared_weights_has_codebooks() {
+    let network = demo::network().unwrap();
+    let (on, metric) = ((&Device::Cpu, None), MetricOptions::default());
+    let found = share(&network, PaletteBits::Four, on, (None, Repair::None), &metric, &mut Silent).unwrap();
+    let found = Quantized::from(found);
+    let page = page_of(&found, None);
+    assert!(page.summary.quality.is_none());
+    let shown = page.quantization.unwrap();
+    assert!(shown.tensors.is_empty() && shown.runtime.is_none());
+    let shared: Vec<_> = shown.layers.iter().filter(|layer| layer.bits == Some(4)).collect();
+    assert_eq!(shared.len(), found.layers().len());
+    for layer in shared {
+        let sum: f64 = layer.codebook.iter().map(|[_, share]| share.0).sum();
+        assert!((1..=16).contains(&layer.codebook.len()) && (sum - 1.0).abs() < 1e-9, "{}", layer.name);
+        assert!(layer.codebook.is_sorted_by(|a, b| a[0].0 < b[0].0));
+    }
+}
+
+#[test]
+fn the_page_of_a_cut_has_its_quantization() {
+    let network = demo::network().unwrap();
+    let calibration = demo::calibration().unwrap();
+    let options = PruneOptions {
+        plan: PlanOptions { target: Target::Keep(Budget::KeepMacs(0.7)), ..PlanOptions::default() },
+        repair: Some(Repair::None),
+        report: Some(ReportOptions { seconds: 0.0, ..ReportOptions::default() }),
+        quantize: Some(integers(vec![])),
+        ..PruneOptions::default()
+    };
+    let evidence = Evidence::open(&network, None, Some(&calibration), None).unwrap();
+    let Outcome::Done(pruned) = prune(network, &Device::Cpu, evidence, &options, &mut Silent).unwrap() else {
+        panic!("no network")
+    };
+    let page = pruned.page.unwrap();
+    let shown = page.quantization.unwrap();
+    assert_eq!(shown.layers.iter().filter(|layer| layer.bits == Some(8)).count(), pruned.quantized_layers);
+    assert_eq!(shown.sizes[0].bytes[1], pruned.after.bytes);
+    assert!(shown.sizes[0].bytes[0] < pruned.before.bytes && !page.layers.is_empty());
+    assert!(page.repeat.iter().any(|row| row.what == "Ranges" && row.value == "percentile:99"));
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import onnxruntime as ort
 import pytest
 
 import secateur
+
+#: The folder of models and data beside the repository.
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 def test_integers_run_in_onnx_runtime(demo: str, images: Any, tmp_path: Path) -> None:
@@ -51,6 +55,42 @@ def test_the_bytes_are_those_of_the_command_line(demo: str, built_in: Path, tmp_
     shared = secateur.quantize(demo, built_in, palette="4bit", device="cpu")
     assert shared.onnx == line("--palette", "4bit")
     assert shared.ranges is None and not shared.scales and shared.after.bytes < found.after.bytes
+
+
+def page(file: Path) -> dict[str, Any]:
+    text = file.read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    return data
+
+
+def test_reports_show_ranges_codebooks_and_layers(demo: str, images: Any, tmp_path: Path) -> None:
+    first = secateur.quantize(demo, images, ranges="minmax", repair="none", device="cpu").layers[0]
+    found = secateur.quantize(demo, images, ranges="minmax", repair="none", float_nodes=[first], device="cpu")
+    found.report(tmp_path / "integers.html")
+    shown = page(tmp_path / "integers.html")
+    assert shown["summary"]["quality"]["agreement"] == found.quality.agreement  # type: ignore[union-attr]
+    section = shown["quantization"]
+    assert section["sizes"][0]["bytes"] == [found.before.bytes, found.after.bytes]
+    assert {tensor["name"]: tensor["zero"] for tensor in section["tensors"]} == {
+        name: scale.zero for name, scale in found.scales.items()
+    }
+    assert all(tensor["outside"] == 0 and sum(tensor["counts"]) > 0 for tensor in section["tensors"])
+    assert {layer["name"]: layer["reason"] for layer in section["layers"] if layer["bits"] is None} == found.kept
+    shared = secateur.quantize(demo, palette="4bit", device="cpu")
+    shared.report(tmp_path / "palette.html")
+    layers = page(tmp_path / "palette.html")["quantization"]["layers"]
+    assert sum(len(layer["codebook"]) == 16 for layer in layers) > 0
+    assert [layer["name"] for layer in layers if layer["codebook"]] == shared.layers
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the models and data of ../shared are not there")
+def test_a_residual_network_keeps_its_accuracy() -> None:
+    models, data = SHARED / "models", SHARED / "data/cifar10"
+    how: dict[str, Any] = {"preset": "cifar10", "images": 64, "test": data / "test.npz", "ranges": "mse", "device": "cpu"}
+    found = secateur.quantize(models / "cifar10_resnet20.onnx", data / "calibration.npz", **how)
+    assert found.quality is not None and found.quality.top1 is not None and found.quality.top1_before is not None
+    assert found.quality.top1 > found.quality.top1_before - 0.01 and found.quality.images == 1017
+    assert len(found.layers) == 20 and not found.kept and found.after.bytes < 0.36 * found.before.bytes
 
 
 def test_nodes_that_lose_most_stay_in_float(demo: str, images: Any) -> None:

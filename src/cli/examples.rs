@@ -135,7 +135,8 @@ secateur finetune lenet.onnx --data mnist/ --preset mnist --epochs 5 \\
     Examples {
         verb: "quantize",
         lines: "
-secateur quantize net.onnx --data images/ --preset imagenet -o int8.onnx
+secateur quantize net.onnx --data images/ --preset imagenet \\
+  --report page.html -o int8.onnx
 secateur quantize net.onnx --palette 4bit --data images/ \\
   --preset imagenet -o shared.onnx
 secateur quantize net.onnx --palette 6bit --data images/ \\

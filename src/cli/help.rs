@@ -38,7 +38,15 @@ const HEADINGS: [Heading; 12] = [
     Heading {
         title: "Budget",
         common: &["keep_macs", "keep_params", "keep_latency", "max_drop", "protect"],
-        more: &["keep_bytes", "min_quality", "remove_below", "round_to", "max_cut", "min_channels", "inexact"],
+        more: &[
+            "keep_bytes",
+            "min_quality",
+            "remove_below",
+            "round_to",
+            "max_cut",
+            "min_channels",
+            "inexact",
+        ],
     },
     Heading {
         title: "Criterion",

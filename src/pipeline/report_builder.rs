@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::calibration::{Calibration, JudgedOn};
+use super::calibration::Calibration;
 use super::decision::Attempt;
 use super::evaluation::Evaluation;
 use super::evidence::weights_profile;
@@ -11,16 +11,16 @@ use super::metric::MetricResult;
 use super::network::{Network, cost};
 use super::plan_options::Target;
 use super::profiling::{ProfileOptions, pass};
-use super::quantized::Form;
 use super::quality_curve::{self, measured, on_page};
 use super::quality_limit::QualityLimit;
-use super::report_predictions::changes;
+use super::quantized::Form;
+use super::report_options::ReportOptions;
+use super::report_quality::judge;
 use super::report_quantization::{section, settings};
 use super::report_rows;
 use crate::bench::layers::layers;
 use crate::bench::verified::verified;
 use crate::bench::{BenchOptions, BenchResult};
-use crate::data::metrics::{Accuracy, Agreement};
 use crate::data::{Batch, Preprocessing};
 use crate::error::Result;
 use crate::exec::devices::Device;
@@ -32,34 +32,8 @@ use crate::prune::{Channels, Counted, Cut, Needs, Proof, Stamp};
 use crate::quantize::coding::coded_size;
 use crate::repair::Repair;
 use crate::report::pictures::DrawnMaps;
-use crate::report::{
-    MetricRow, Num, Page, Quality, SearchCurve, SearchPoint, Speed, drawing, inputs, network,
-    pictures,
-};
+use crate::report::{Num, Page, SearchCurve, SearchPoint, Speed, drawing, inputs, network, pictures};
 use crate::stats::{Distances, GramKind, Profile};
-
-/// The contents of a report page beside the result.
-#[derive(Clone, Debug)]
-pub struct ReportOptions {
-    /// Seconds for which both networks are timed in all; 0 leaves times out.
-    pub seconds: f64,
-    /// Images at once while they are timed.
-    pub batch: usize,
-    /// The command that repeats the work, if there is one.
-    pub command: Option<String>,
-    /// The names of the classes in the order of the labels; if empty, the data's ([`Dataset::class_names`]).
-    ///
-    /// [`Dataset::class_names`]: crate::data::Dataset::class_names
-    pub class_names: Vec<String>,
-    /// The options, each with its value and where that comes from.
-    pub settings: Vec<(String, String, String)>,
-}
-
-impl Default for ReportOptions {
-    fn default() -> Self {
-        Self { seconds: 3.0, batch: 1, command: None, class_names: vec![], settings: vec![] }
-    }
-}
 
 /// Returns the statistics for a page: those of the decision if they are of images or if there are none; else those of
 /// one pass over the images, or of the weights.
@@ -85,65 +59,6 @@ pub(super) fn statistics(
             Ok(pass(of, device, source, &options, None, observer)?.profile)
         }
         (_, None) => weights_profile(of, Needs::WEIGHTS),
-    }
-}
-
-/// Describes the quality of a network's outputs against the original's.
-pub(super) fn quality(calibration: &Calibration, found: &Evaluation) -> Quality {
-    let both =
-        |get: fn(&Accuracy) -> Option<f64>| Some([get(&found.reference_accuracy)?, get(&found.accuracy)?]);
-    let against = found.agreement.as_ref();
-    let finite = |v: f64| Some(v).filter(|v| v.is_finite());
-    let count = calibration.judge.len();
-    let noun = if count == 1 { "image" } else { "images" };
-    Quality {
-        on: match calibration.judged_on {
-            JudgedOn::Calibration => format!("on the {count} {noun} given"),
-            JudgedOn::HeldOut => format!("on {count} held-out {noun}"),
-            JudgedOn::Test => format!("on {count} test {noun}"),
-        },
-        images: found.images,
-        top1: both(Accuracy::top1),
-        top5: both(Accuracy::top5),
-        agreement: against.and_then(Agreement::agreement),
-        kl: against.and_then(Agreement::kl).and_then(finite),
-        snr_db: against.map(Agreement::snr_db).and_then(finite),
-        max_abs_err: against.map(Agreement::max_abs_err).and_then(finite),
-        metric: found.metric.as_ref().map(row),
-        metrics: found.metrics.iter().map(row).collect(),
-        unclassified: found.unclassified.clone().filter(|_| found.accuracy.top1().is_none()),
-    }
-}
-
-/// Fills in the quality of both networks' outputs, and the predictions that changed.
-pub(super) fn judge(
-    page: &mut Page,
-    calibration: &Calibration,
-    class_names: &[String],
-    found: &Evaluation,
-) -> Result<()> {
-    page.summary.quality = Some(quality(calibration, found));
-    let judge = &calibration.judge;
-    let names = match class_names {
-        [] => judge.class_names().unwrap_or_default(),
-        listed => listed,
-    };
-    let changes = found.predictions.as_ref().map(|predictions| changes(predictions, judge, names));
-    page.predictions = changes.transpose()?;
-    Ok(())
-}
-
-/// Returns the row of a metric.
-pub(super) fn row(metric: &MetricResult) -> MetricRow {
-    let finite = |v: f64| Some(v).filter(|v| v.is_finite());
-    MetricRow {
-        name: metric.name.clone(),
-        unit: metric.unit.clone(),
-        before: metric.before.and_then(finite),
-        after: finite(metric.after),
-        error: metric.error.and_then(finite),
-        higher_is_better: metric.higher_is_better,
-        unresolved: metric.is_unresolved(),
     }
 }
 

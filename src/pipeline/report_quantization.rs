@@ -2,15 +2,14 @@
 
 use super::calibration::Calibration;
 use super::quantized::{Form, Quantized};
-use super::report_builder::{ReportOptions, judge};
+use super::report_options::ReportOptions;
+use super::report_quality::judge;
 use super::report_rows::{self, repeat};
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::onnx::Model;
 use crate::quantize::coding::CodedSize;
-use crate::report::{
-    Num, Page, QuantizationSection, Repeat, quantized_layers, size_rows, tensor_range,
-};
+use crate::report::{Num, Page, QuantizationSection, Repeat, quantized_layers, size_rows, tensor_range};
 
 /// Builds the report page of a quantization: sizes, quality, ranges or codebooks, and the data that repeat it.
 ///

@@ -1,7 +1,7 @@
 //! The rows with which a report page says how to repeat the work.
 
 use super::calibration::Calibration;
-use super::report_builder::ReportOptions;
+use super::report_options::ReportOptions;
 use crate::error::Result;
 use crate::exec::devices::Device;
 use crate::onnx::Model;
@@ -16,8 +16,8 @@ pub(super) fn repeat(what: impl Into<String>, value: impl Into<String>) -> Repea
 pub(super) fn program(options: &ReportOptions) -> Vec<Repeat> {
     let command = options.command.iter().map(|command| repeat("Command", command));
     let settings = options.settings.iter();
-    let settings = settings
-        .map(|(name, value, origin)| repeat(format!("Option {name}"), format!("{value} ({origin})")));
+    let settings =
+        settings.map(|(name, value, origin)| repeat(format!("Option {name}"), format!("{value} ({origin})")));
     std::iter::once(repeat("Secateur", env!("CARGO_PKG_VERSION"))).chain(command).chain(settings).collect()
 }
 

@@ -3,7 +3,8 @@
 use super::calibration::Calibration;
 use super::evaluation::Evaluation;
 use super::finetuning::Finetuned;
-use super::report_builder::{ReportOptions, row};
+use super::report_options::ReportOptions;
+use super::report_quality::row;
 use super::report_rows::{self, repeat};
 use super::training_record::{Round, TrainingPoint, TrainingRecord};
 use crate::error::Result;

@@ -10,7 +10,7 @@ use super::metric::MetricOptions;
 use super::network::Network;
 use super::original_check::MOST_IMAGES;
 use super::plan_options::{PlanOptions, Target};
-use super::report_builder::ReportOptions;
+use super::report_options::ReportOptions;
 use crate::error::Result;
 use crate::observer::{ExpectedStage, Observer, Stage};
 use crate::repair::Repair;

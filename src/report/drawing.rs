@@ -128,8 +128,13 @@ impl Drawing {
     pub fn shrunk(&mut self, graph: &Graph, facts: &Facts) {
         let by_name: HashMap<&str, ValueId> =
             graph.values.ids().map(|value| (graph.name(value), value)).collect();
+        // A BatchNormalization that was folded into a layer takes the tensor between them away.
+        let layers =
+            graph.nodes.iter().filter_map(|node| Some((node.name.as_str(), (*node.outputs.first()?)?)));
+        let by_layer: HashMap<&str, ValueId> = layers.collect();
         for drawn in &mut self.boxes {
-            let value = by_name.get(drawn.tensor.as_str());
+            let of_layer = || by_layer.get(drawn.text.as_str()).filter(|_| drawn.kind == BoxKind::Layer);
+            let value = by_name.get(drawn.tensor.as_str()).or_else(of_layer);
             drawn.width[1] = value.and_then(|&value| channels(facts.shape(value)));
         }
     }

@@ -11,7 +11,7 @@ use crate::quantize::coding::CodedSize;
 use crate::quantize::integer::RoundedTensor;
 use crate::quantize::palette::{SharedWeight, shared_weights};
 use crate::stats::{LayerTaps, layers};
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// A quantized network beside the original.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -71,11 +71,11 @@ pub struct QuantizedLayer {
     pub name: String,
     /// Operator of the layer's node.
     pub op: String,
-    /// Number of weights.
+    /// Number of weights of the layer.
     pub weights: usize,
     /// Bits of a weight in the file; `None` for floats.
     pub bits: Option<u32>,
-    /// Number of scales, and the least and the largest one.
+    /// Number of scales of channels that are not zero, and the least and the largest one.
     pub scales: Option<(usize, [Num; 2])>,
     /// Values that the weights share, each with the share of the weights that take it.
     pub codebook: Vec<[Num; 2]>,
@@ -128,7 +128,13 @@ pub fn quantized_layers<'a>(
         let node = &graph.nodes[taps.node];
         let reason = reasons.iter().find(|(layer, _)| *layer == node.name).map(|(_, why)| (*why).to_owned());
         let weights = facts.shape(taps.weight).iter().product();
-        let layer = QuantizedLayer { name: node.name.clone(), op: node.op_type.clone(), weights, reason, ..QuantizedLayer::default() };
+        let layer = QuantizedLayer {
+            name: node.name.clone(),
+            op: node.op_type.clone(),
+            weights,
+            reason,
+            ..QuantizedLayer::default()
+        };
         let name = graph.name(taps.weight);
         match shared.iter().find(|weight| weight.name == name) {
             Some(weight) => with_codebook(layer, weight),
@@ -161,10 +167,21 @@ fn with_scales(layer: QuantizedLayer, graph: &Graph, facts: &Facts, taps: &Layer
         DType::I4 | DType::U4 => 4,
         dtype => 8 * dtype.size() as u32,
     });
-    let scales = fact(1).and_then(|fact| fact.value.as_ref()).map(|value| value.to_f64());
-    let scales = scales.filter(|scales| !scales.is_empty()).map(|scales| {
-        let ends = scales.iter().fold([f64::INFINITY, 0.0_f64], |[a, b], &s| [a.min(s), b.max(s)]);
-        (scales.len(), ends.map(Num))
+    let value = |at: usize| fact(at).and_then(|fact| fact.value.as_ref());
+    let scales = value(0).zip(value(1)).and_then(|(integers, scales)| {
+        let scales = used(integers, &scales.to_f64(), taps.layer.filters);
+        let ends = scales.iter().fold([f64::INFINITY, 0.0], |[a, b], &s| [s.min(a), s.max(b)]);
+        (!scales.is_empty()).then(|| (scales.len(), ends.map(Num)))
     });
     QuantizedLayer { bits, scales, ..layer }
+}
+
+/// Returns the scales of the channels that have an integer beside zero: that of zeros alone is any number.
+fn used(integers: &Tensor, scales: &[f64], axis: usize) -> Vec<f64> {
+    let inner: usize = integers.shape.iter().skip(axis + 1).product();
+    let mut is_used = vec![false; scales.len()];
+    for (i, integer) in integers.to_f64().into_iter().enumerate().filter(|_| !scales.is_empty()) {
+        is_used[i / inner.max(1) % scales.len()] |= integer != 0.0;
+    }
+    scales.iter().zip(is_used).filter(|(_, is_used)| *is_used).map(|(&scale, _)| scale).collect()
 }

@@ -2,7 +2,7 @@
 """Tests the report in a browser: check_report.py BIN [PAGE.html …]
 
 Creates reports of the demo network: one by `demo --report`, one by `prune --max-drop`, which contains a curve, with a
-script as the name of a node, one of several cuts, and two with trainings. Opens these and the given pages in a headless Chromium, and tests
+script as the name of a node, one of several cuts, two with trainings, and three with quantizations. Opens these and the given pages in a headless Chromium, and tests
 sorting, filters, menus, the drawing, files to save, keyboard, both colour schemes, and the width of a telephone. Fails without a browser and does not install one.
 SECATEUR_SCREENSHOTS names a folder for screenshots.
 """
@@ -68,11 +68,13 @@ def check_page(report, page, path):
     report.check(page.run("document.querySelectorAll('main section').length") >= 3, f"{name}: renders")
     if page.run("PAGE.trainings.length"):
         parts.trainings(report, page, name)
-    if page.run("!PAGE.layers.length"):
+    if page.run("PAGE.quantization !== null"):
+        parts.quantization(report, page, name)
+    if page.run("!PAGE.layers.length && PAGE.trainings.length > 0"):
         report.check(page.run("document.querySelector('.kind').textContent") == "Training report", f"{name}: a page without a cut says so")
     elif page.run("PAGE.cuts !== null"):
         parts.cuts(report, page, name)
-    else:
+    elif page.run("PAGE.layers.length"):
         check_cut(report, page, name)
     parts.everywhere(report, page, name)
     check_access(report, page, name)
@@ -189,11 +191,12 @@ def main():
         report.check(code == 0, "demo --report", "" if code == 0 else common.message(result))
         parts.make_cuts(report, folder, program)
         parts.make_trainings(report, folder, program)
+        parts.make_quantizations(report, folder, program)
         code, result = hostile(folder, program)
         report.check(code == 0 and len(result["tried"]) > 3, "prune --max-drop --report", "" if code == 0 else common.message(result))
         page = browser.Browser(found)
         try:
-            for path in [*(pathlib.Path(folder) / f"{stem}.html" for stem in ("demo", "hostile", "cuts", "rounds", "tuned")), *pages]:
+            for path in [*(pathlib.Path(folder) / f"{stem}.html" for stem in ("demo", "hostile", "cuts", "rounds", "tuned", "integers", "palette", "both")), *pages]:
                 check_page(report, page, path)
                 if path.stem == "hostile":
                     report.check(page.run("window.hacked") is None and HOSTILE in page.run("document.body.textContent"),

@@ -32,6 +32,20 @@ def make_trainings(report, folder, program):
     report.check(code == 0 and len(result["training"]["course"]) == 4, "finetune --cut --report", "" if code == 0 else result)
 
 
+def make_quantizations(report, folder, program):
+    """Quantizes the demo network to integers, with a layer in float, and to a palette; and after a cut."""
+    layers = program.json("inspect", str(DEMO))[1]["layers"]
+    data = ["--data", f"{folder}/pictures.npz", "--mean", "0.5", "--std", "0.25", "--device", "cpu"]
+    code, result = program.json("quantize", str(DEMO), *data, "--ranges", "percentile:99", "--float", layers[0]["name"],
+                                "-o", f"{folder}/integers.onnx", "--report", f"{folder}/integers.html")
+    report.check(code == 0 and result["layers_in_float"] == 1, "quantize --report", "" if code == 0 else result)
+    code, result = program.json("quantize", str(DEMO), "--palette", "4bit", "-o", f"{folder}/palette.onnx", "--report", f"{folder}/palette.html", "--device", "cpu")
+    report.check(code == 0, "quantize --palette --report", "" if code == 0 else result)
+    code, result = program.json("prune", str(DEMO), *data, "--criterion", "l1", "--keep-macs", "0.7", "--quantize", "-o", f"{folder}/both.onnx",
+                                "--report", f"{folder}/both.html", "--report-seconds", "0.2")
+    report.check(code == 0 and result["layers_quantized"] > 0, "prune --quantize --report", "" if code == 0 else result)
+
+
 def saved(page, selector):
     """Returns the text of the file that a button saves."""
     page.run(CATCH)
@@ -159,6 +173,37 @@ def trainings(report, page, name):
     repeated = page.run("Object.fromEntries(PAGE.repeat.map((r) => [r.what, r.value]))")
     report.check("as given" in repeated["Learning rate"] and "stages" in repeated["Losses"] and "AdamW" in repeated["Optimizer"] and "flip" in repeated["Random changes"],
                  f"{name}: the options of the training repeat it", repeated["Losses"])
+
+
+def quantization(report, page, name):
+    """Tests the cards, the pictures of ranges or codebooks, and the layers of a quantized network."""
+    found = page.run("PAGE.quantization")
+    if page.run("!PAGE.layers.length"):
+        report.check(page.run("document.querySelector('.kind').textContent") == "Quantization report", f"{name}: a page without a cut says so")
+        cards = page.run("[...document.querySelectorAll('#glance .card')].map((c) => c.textContent)")
+        before, after = found["sizes"][0]["bytes"]
+        report.check(len(cards) == 3 and f"{before / after:.2f}×" in cards[1], f"{name}: the sizes are on a card", cards[1])
+        report.check(("not measured" in cards[0]) == (page.run("PAGE.summary.quality") is None), f"{name}: quality, if there are images", cards[0])
+    rows = found["tensors"] or [layer for layer in found["layers"] if layer["codebook"]]
+    section = "#ranges" if found["tensors"] else "#codebooks"
+    shown = page.run(f"document.querySelectorAll('{section} .gallery svg.chart').length")
+    report.check(shown == min(len(rows), 24) > 0, f"{name}: a picture of each range or codebook", f"{shown} of {len(rows)}")
+    if found["tensors"]:
+        ends = page.run("""(() => { const span = document.querySelector('#ranges .gallery .span').getBBox(), t = PAGE.quantization.tensors[0];
+            const wide = document.querySelector('#ranges .gallery svg').viewBox.baseVal.width;
+            return [span.width / wide, (t.range[1] - t.range[0]) / (t.ends[1] - t.ends[0])]; })()""")
+        report.check(abs(ends[0] - ends[1]) < 0.02, f"{name}: the range is marked where it is", ends)
+        outside = page.run("document.querySelectorAll('#ranges .gallery .column.cut').length")
+        report.check((outside > 0) == any(t["outside"] > 0 for t in rows[:24]), f"{name}: values outside have another colour", outside)
+        lines = saved(page, "#ranges .saves button").strip().split("\r\n")
+        report.check(len(lines) == len(rows) + 1 and "Zero point" in lines[0], f"{name}: the ranges are saved as CSV", lines[0])
+    else:
+        ticks = page.run("document.querySelector('#codebooks .ticks').getAttribute('d').split('M').length - 1")
+        report.check(ticks == len(rows[0]["codebook"]), f"{name}: a tick for every value", ticks)
+    texts = page.run("[...document.querySelectorAll('#quantized tbody tr')].map((r) => r.textContent)")
+    float_layers = [layer for layer in found["layers"] if layer["bits"] is None]
+    report.check(len(texts) == len(found["layers"]), f"{name}: every layer with its bits", len(texts))
+    report.check(all(any(l["name"] in t and l["reason"] in t and "float" in t for t in texts) for l in float_layers), f"{name}: layers in float with the reason")
 
 
 def everywhere(report, page, name):

@@ -155,6 +155,10 @@ class Quantized:
         """Writes the quantized file, whole or not at all; external data become external again."""
         self._native.save(path)
 
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Writes an HTML page with sizes and quality before and after, ranges with histograms or codebooks, and layers."""
+        self._native.report(path)
+
     def __repr__(self) -> str:
         share = self.after.bytes / max(1, self.before.bytes)
         return (
@@ -219,7 +223,7 @@ def quantize(
 
     Returns:
         The :class:`Quantized`: ``model``, ``onnx``, ``save(path)``, ``layers``, ``kept``, ``before``, ``after``, ``quality``,
-        ``scales``, ``sensitivity``.
+        ``scales``, ``sensitivity``, ``report(path)``.
 
     Raises:
         InputError: Data or options that do not fit, or integers without data.
